@@ -1,0 +1,1 @@
+"""What measures, in numpy, without torch: metrics, protocols, occluders, occluded test sets, latency."""

@@ -1,0 +1,28 @@
+"""Networks: what they are (spec), what they cost (count), how they are built and stored."""
+
+from __future__ import annotations
+
+from edgeface.models.checkpoint import Checkpoint, CheckpointMeta, load_checkpoint, save_checkpoint
+from edgeface.models.count import Counts, count
+from edgeface.models.iresnet import FaceNet, Output
+from edgeface.models.spec import ArchSpec, MaskSpec, StageSpec
+from edgeface.models.variants import ARCHS, build_spec, iresnet18, iresnet50, with_mask
+
+__all__ = [
+    "ARCHS",
+    "ArchSpec",
+    "Checkpoint",
+    "CheckpointMeta",
+    "Counts",
+    "FaceNet",
+    "MaskSpec",
+    "Output",
+    "StageSpec",
+    "build_spec",
+    "count",
+    "iresnet18",
+    "iresnet50",
+    "load_checkpoint",
+    "save_checkpoint",
+    "with_mask",
+]

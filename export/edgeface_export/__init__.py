@@ -1,0 +1,1 @@
+"""torch -> ONNX -> precision -> bundle -> TensorRT engine."""

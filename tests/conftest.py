@@ -1,0 +1,52 @@
+"""Fixtures for all tests: where the research data sets lie, if they do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from edgeface.models import FaceNet
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+def find_data() -> Path | None:
+    """The data folder: EDGEFACE_DATA, else ../shared/data beside the checkout."""
+    named = os.environ.get("EDGEFACE_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if (folder / "lfw" / "pairs.txt").is_file() else None
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    folder = find_data()
+    if folder is None:
+        pytest.skip("needs the research data sets: set EDGEFACE_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lived_in() -> Callable[[FaceNet], FaceNet]:
+    """Gives a network BN scales, shifts and statistics as after training: none neutral, so that mistakes show."""
+    import torch
+
+    def live(model: FaceNet) -> FaceNet:
+        generator = torch.Generator().manual_seed(1)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                module.weight.data.uniform_(0.5, 1.5, generator=generator)
+                module.bias.data.normal_(0, 0.3, generator=generator)
+            elif isinstance(module, torch.nn.PReLU):
+                module.weight.data.uniform_(0.1, 0.4, generator=generator)
+        model.train()
+        with torch.no_grad():
+            for _ in range(8):
+                model(torch.rand(8, 3, 112, 96, generator=generator) * 2 - 1)
+        return model.eval()
+
+    return live
