@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from edgeface.models import FaceNet
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run several processes; oversubscribed OpenMP crawls
 
 
 def find_data() -> Path | None:

@@ -1,1 +1,1 @@
-
+"""The command line: parse, call one typed library function, print its result."""

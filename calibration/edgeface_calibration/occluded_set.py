@@ -1,0 +1,215 @@
+"""An occluded copy of a tree of face pictures (Mask-LFW, Occ-LFW): pictures, masks, and how they were made.
+
+    DST/images/<as in SRC>      the occluded pictures: pass this folder on as `--images`
+    DST/masks/<as in SRC>.png   255 where covered, 0 elsewhere
+    DST/manifest.json           settings, and for each picture what covers it and how much
+
+A picture's occluder follows from (seed, its path relative to SRC) alone: the same command writes the same files, in
+any order, on any machine with the same OpenCV. Stopped half-way, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface_calibration.occluders import Occluded, check_size, kinds, occlude, sample_seed
+from edgeface_runtime.errors import InputError
+from edgeface_runtime.files import write_bytes, write_json
+from edgeface_runtime.image import list_images, read_image
+
+__all__ = ["FORMAT", "VERSION", "OccludedSetReport", "SkippedPicture", "occluded_view", "write_occluded_set"]
+
+FORMAT, VERSION = "edgeface-occluded-set", 1
+
+_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class SkippedPicture:
+    """A picture that was not occluded."""
+
+    name: str
+    """Path relative to SRC."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class OccludedSetReport:
+    """What `write_occluded_set` did."""
+
+    images_dir: str
+    pictures: int
+    """Occluded pictures now in the set."""
+    written: int
+    """Of them written by this run; the others were there."""
+    kinds: dict[str, int]
+    """What covers them -> in how many."""
+    mean_share: float
+    """Mean covered share of the area, 0..1."""
+    skipped: tuple[SkippedPicture, ...]
+    """Pictures that could not be read or occluded."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for JSON."""
+        return asdict(self)
+
+
+def occluded_view(
+    image: NDArray[np.uint8],
+    kind: str,
+    seed: int,
+    name: str,
+    share: float | None = None,
+    scale: float | None = None,
+    templates: Path | None = None,
+) -> Occluded:
+    """One aligned face (112, 96, 3) uint8 as it is in the occluded set of this seed, without writing it.
+
+    `name` is the picture's path relative to its set, with forward slashes. In verification only the second picture
+    of a pair is occluded.
+
+    Raises:
+        InputError: see `occlude`.
+    """
+    rng = np.random.default_rng(sample_seed(seed, name))
+    return occlude(image, kind, rng, share=share, scale=scale, templates=templates)
+
+
+def write_occluded_set(
+    src: Path,
+    dst: Path,
+    kind: str,
+    seed: int,
+    share: float | None = None,
+    scale: float | None = None,
+    write_masks: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    templates: Path | None = None,
+) -> OccludedSetReport:
+    """Write the occluded copy of all pictures below `src` (aligned 112x96 crops, any depth) to `dst`.
+
+    JPEG is written at quality 95, other formats as they were; file names stay. `progress` is called with (done, all).
+
+    Raises:
+        InputError: `src` holds no picture; `dst` lies in `src` or the other way round; `dst` holds a set made with
+            other settings or foreign files; bad settings (see `occlude`); or not one picture could be occluded.
+    """
+    check_size(share, scale)
+    if kind not in kinds(templates):
+        raise InputError(f"unknown occluder {kind!r}: choose one of {', '.join(kinds(templates))}")
+    _check_apart(src, dst)
+    paths = list_images(src, recursive=True)
+    if not paths:
+        raise InputError(f"no picture below {src}")
+    settings = {
+        "kind": kind,
+        "seed": seed,
+        "share": share,
+        "scale": scale,
+        "masks": write_masks,
+        "templates": None if templates is None else str(templates.resolve()),
+        "source": str(src.resolve()),
+    }
+    _claim(dst, settings)
+
+    entries: list[dict[str, Any]] = []
+    skipped: list[SkippedPicture] = []
+    written = 0
+    for done, path in enumerate(paths, 1):
+        name = path.relative_to(src).as_posix()
+        try:
+            result = occluded_view(read_image(path), kind, seed, name, share, scale, templates)
+        except InputError as exc:
+            skipped.append(SkippedPicture(name, str(exc)))
+        else:
+            written += _write(dst, name, result, write_masks)
+            entries.append({"name": name, "kind": result.kind, "share": round(result.share, 4)})
+        if progress is not None:
+            progress(done, len(paths))
+    if not entries:
+        raise InputError(f"none of the {len(paths)} pictures below {src} could be occluded: {skipped[0].reason}")
+    _write_manifest(dst, settings, True, entries, skipped)
+    return OccludedSetReport(
+        images_dir=str(dst / "images"),
+        pictures=len(entries),
+        written=written,
+        kinds=dict(sorted(Counter(str(entry["kind"]) for entry in entries).items())),
+        mean_share=float(np.mean([entry["share"] for entry in entries])),
+        skipped=tuple(skipped),
+    )
+
+
+def _check_apart(src: Path, dst: Path) -> None:
+    here, there = src.resolve(), dst.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise InputError(f"{dst} and {src} lie in one another: write the occluded set somewhere else")
+
+
+def _claim(dst: Path, settings: dict[str, Any]) -> None:
+    """Make sure that `dst` is new, empty, or holds this very set; note the settings before the first picture."""
+    manifest = dst / "manifest.json"
+    if manifest.is_file():
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise InputError(f"{manifest} is not readable: choose another folder or remove it") from exc
+        if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
+            raise InputError(
+                f"{manifest} is no manifest of an occluded set (version {VERSION}): choose another folder"
+            )
+        before = found.get("settings") or {}
+        changed = [key for key, value in settings.items() if before.get(key) != value]
+        if changed:
+            was = ", ".join(f"{key} {before.get(key)}" for key in changed)
+            raise InputError(f"{dst} holds a set made with {was}: choose another folder or remove it")
+        return
+    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        raise InputError(f"{dst} is not an empty folder: choose another one")
+    _write_manifest(dst, settings, False, [], [])
+
+
+def _write_manifest(
+    dst: Path,
+    settings: dict[str, Any],
+    complete: bool,
+    entries: list[dict[str, Any]],
+    skipped: list[SkippedPicture],
+) -> None:
+    data = {
+        "format": FORMAT,
+        "version": VERSION,
+        "complete": complete,
+        "settings": settings,
+        "skipped": [asdict(entry) for entry in skipped],
+        "pictures": entries,
+    }
+    write_json(dst / "manifest.json", data)
+
+
+def _write(dst: Path, name: str, result: Occluded, write_masks: bool) -> bool:
+    """Write what is not there yet; True if anything was."""
+    target, mask = dst / "images" / name, dst / "masks" / f"{name}.png"
+    fresh = not target.is_file()
+    if fresh:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_WEBP_QUALITY, _QUALITY]
+        write_bytes(target, _encoded(target.suffix.lower(), result.image, quality))
+    if write_masks and not mask.is_file():
+        write_bytes(mask, _encoded(".png", result.mask.astype(np.uint8) * np.uint8(255), []))
+        fresh = True
+    return fresh
+
+
+def _encoded(suffix: str, image: NDArray[np.uint8], parameters: list[int]) -> bytes:
+    relevant = parameters[:2] if suffix in (".jpg", ".jpeg") else parameters[2:] if suffix == ".webp" else []
+    done, data = cv2.imencode(suffix, image, relevant)
+    assert done, suffix
+    return bytes(data)

@@ -1,0 +1,8 @@
+"""`python -m edgeface`."""
+
+from __future__ import annotations
+
+from edgeface.cli.main import run
+
+if __name__ == "__main__":
+    run()

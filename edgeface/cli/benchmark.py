@@ -1,0 +1,65 @@
+"""edgeface benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeface.cli.output import Json, Output, Quiet
+from edgeface.cli.parse import floats, integers
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(benchmark)
+
+
+def benchmark(
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[BUNDLE]...", help="Bundles to compare; none: full-width networks, random weights."),
+    ] = None,
+    ratios: Annotated[str, typer.Option(help="Ratios of the random-weight networks.")] = "0,.1,.2,.3,.4,.5",
+    backend: Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")] = "onnxruntime",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads of the backend.")] = 1,
+    batch: Annotated[str, typer.Option(help="Batch sizes: 1 for latency, the others for throughput.")] = "1,8,32",
+    runs: Annotated[int, typer.Option(help="Timed rounds at batch 1.")] = 40,
+    warmup: Annotated[int, typer.Option(help="Untimed rounds first.")] = 5,
+    precision: Annotated[str, typer.Option(help="Which of a bundle's models: fp32 or fp16.")] = "fp32",
+    mask: Annotated[str, typer.Option(help="Mask of the random-weight networks: decoder or none.")] = "decoder",
+    width: Annotated[float, typer.Option(help="Width of the random-weight networks.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json, .md and the figures.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cost, speed and accuracy of every compression ratio, timed alternately in one process."""
+    import tempfile
+
+    from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, random_subjects
+    from edgeface.workflows.benchmark import benchmark as measure
+    from edgeface.workflows.benchmark_report import cells, columns, headline, write_report
+
+    output = Output(json, quiet)
+    settings = BenchmarkSettings(
+        backend, device, threads, integers(batch, "--batch"), warmup=warmup, runs=runs, precision=precision
+    )
+    if bundles:
+        report = measure(bundle_subjects(bundles, settings), settings, weights="trained", note=output.note)
+    else:
+        with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
+            subjects = random_subjects(
+                floats(ratios, "--ratios"), Path(work), mask=mask, width=width, precision=precision, note=output.note
+            )
+            report = measure(subjects, settings, weights="random", note=output.note)
+    output.data(report.to_dict())
+    output.table("", columns(report), cells(report))
+    for line in headline(report):
+        output.line(line)
+    if out is not None:
+        for path in write_report(report, out):
+            output.wrote(path)

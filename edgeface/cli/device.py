@@ -1,0 +1,143 @@
+"""edgeface enroll, identify, verify: what a device does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeface.cli.output import Json, Output, Quiet
+
+if TYPE_CHECKING:
+    from edgeface_runtime.recognizer import Recognizer
+    from edgeface_runtime.results import ImageResult
+
+__all__ = ["Backend", "Device", "Precision", "Threads", "register"]
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar, or `default`.")]
+GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
+Backend = Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="Which of the bundle's models: fp32 or fp16.")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")]
+MinFace = Annotated[int, typer.Option(help="Smallest face to look for, pixels.")]
+Largest = Annotated[bool, typer.Option("--largest", help="Of several faces take the most prominent.")]
+Limit = Annotated[float | None, typer.Option("--threshold", help="Cosine to decide by; default: the bundle's.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(enroll)
+    app.command()(identify)
+    app.command()(verify)
+
+
+def enroll(
+    bundle: Bundle,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who it is.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures with that face.")],
+    gallery: GalleryFile,
+    largest: Largest = False,
+    backend: Backend = "onnxruntime",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = 0,
+    min_face: MinFace = 40,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Add a person to a gallery, one template a picture; all pictures or none."""
+    output = Output(json, quiet)
+    with _open(bundle, backend, precision, device, threads, min_face) as recognizer:
+        faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
+        with recognizer.open_gallery(gallery, create=True) as people:
+            enrolment = recognizer.add(people, name, images, faces)
+    output.wrote(gallery)
+    output.data(enrolment.to_dict())
+    output.line(f"{enrolment.name}: {len(enrolment.ids)} template{'s' * (len(enrolment.ids) != 1)} added")
+
+
+def identify(
+    bundle: Bundle,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to look at.")],
+    gallery: GalleryFile,
+    top: Annotated[int, typer.Option(help="Candidates listed for a face.")] = 5,
+    threshold: Limit = None,
+    backend: Backend = "onnxruntime",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = 0,
+    min_face: MinFace = 40,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Match every face of every picture against a gallery. Exit code 1 when no face matched anybody."""
+    output = Output(json, quiet)
+    with (
+        _open(bundle, backend, precision, device, threads, min_face) as recognizer,
+        recognizer.open_gallery(gallery) as people,
+    ):
+        results = [recognizer.identify(image, people, top, threshold) for image in images]
+    output.data([result.to_dict() for result in results])
+    output.table(_decided_by(results[0]), IDENTIFY_COLUMNS, [row for result in results for row in _rows(result)])
+    if all(result.status == "unreadable" for result in results):
+        raise typer.Exit(2)
+    if not any(face.match for result in results for face in result.faces):
+        raise typer.Exit(1)
+
+
+IDENTIFY_COLUMNS = ("picture", "face", "match", "score", "next", "covered", "box")
+
+
+def _decided_by(result: ImageResult) -> str:
+    limit = result.threshold
+    return "" if limit is None else f"threshold {limit.value:.4f} ({limit.source})"
+
+
+def _rows(result: ImageResult) -> list[tuple[object, ...]]:
+    if not result.faces:
+        return [(result.source, "", result.message, "", "", "", "")]
+    rows: list[tuple[object, ...]] = []
+    for number, face in enumerate(result.faces):
+        best = f"{face.candidates[0].score:.4f}" if face.candidates else ""
+        others = ", ".join(
+            f"{other.name} {other.score:.2f}" for other in face.candidates[0 if not face.match else 1 :][:3]
+        )
+        covered = "" if face.covered_share is None else f"{face.covered_share:.2f}"
+        box = " ".join(f"{value:.0f}" for value in face.box)
+        rows.append((result.source, number + 1, face.match or "unknown", best, others, covered, box))
+    return rows
+
+
+def verify(
+    bundle: Bundle,
+    a: Annotated[Path, typer.Argument(metavar="A", help="One picture.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    threshold: Limit = None,
+    largest: Largest = False,
+    backend: Backend = "onnxruntime",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = 0,
+    min_face: MinFace = 40,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Whether two pictures show one person. Exit code 1 when they do not."""
+    output = Output(json, quiet)
+    with _open(bundle, backend, precision, device, threads, min_face) as recognizer:
+        result = recognizer.verify(a, b, threshold, largest=largest)
+    output.data(result.to_dict())
+    word = "same person" if result.match else "different people"
+    output.line(
+        f"{word}: cosine {result.score:.4f}, threshold {result.threshold.value:.4f} ({result.threshold.source})"
+    )
+    if not result.match:
+        raise typer.Exit(1)
+
+
+def _open(bundle: Path, backend: str, precision: str, device: str, threads: int, min_face: int) -> Recognizer:
+    from edgeface_runtime.recognizer import Recognizer
+
+    return Recognizer.from_bundle(bundle, backend, precision, device, threads, min_face=min_face)

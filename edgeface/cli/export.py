@@ -1,0 +1,109 @@
+"""edgeface export and build: from a checkpoint to what a device runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeface.cli.output import Json, Output, Quiet
+from edgeface.cli.parse import words
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(export)
+    app.command()(build)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint (.safetensors).")],
+    out: Annotated[Path, typer.Option(help="Bundle to write: a folder, or one file ending in .tar.")],
+    precision: Annotated[str, typer.Option(help="fp32 or fp16; fp16 is written beside fp32.")] = "fp16",
+    faces: Annotated[
+        Path | None, typer.Option(help="Identity folders to compare PyTorch and ONNX on; default: procedural faces.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many faces they are compared on.")] = 32,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: that of the bundle.")] = None,
+    opset: Annotated[int, typer.Option(help="ONNX opset, 18 to 20.")] = 18,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a bundle: ONNX graphs compared with PyTorch, and a manifest. A failed comparison writes nothing."""
+    from edgeface.data.sample import sample_faces
+    from edgeface.models import load_checkpoint
+    from edgeface_export.bundle_writer import write_bundle
+
+    output = Output(json, quiet)
+    source = load_checkpoint(checkpoint)
+    sample = sample_faces(faces, count)
+    manifest = write_bundle(
+        source,
+        out,
+        name or out.name.removesuffix(".tar"),
+        sample.crops,
+        words(precision),
+        overwrite=force,
+        opset=opset,
+    )
+    output.wrote(out)
+    output.data({"bundle": str(out), "compared_on": sample.source, **manifest.to_dict()})
+    output.table(
+        f"PyTorch against ONNX on {len(sample.crops)} {sample.source}",
+        ("precision", "file", "MB", "cosine min", "cosine mean"),
+        [
+            (
+                key,
+                file,
+                f"{manifest.files[file].size_bytes / 1e6:.1f}",
+                f"{manifest.parity[key]['cosine_min']:.6f}",
+                f"{manifest.parity[key]['cosine_mean']:.6f}",
+            )
+            for key, file in manifest.models.items()
+        ],
+    )
+
+
+def build(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar.")],
+    backend: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")] = "tensorrt",
+    precision: Annotated[str, typer.Option(help="Which of the bundle's models: fp16 or fp32.")] = "fp16",
+    max_batch: Annotated[int, typer.Option(help="Largest batch the engine takes.")] = 8,
+    opt_batch: Annotated[int, typer.Option(help="Batch the engine is tuned for.")] = 1,
+    workspace: Annotated[int | None, typer.Option(help="Memory the builder may use, MiB; default: its own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Engine to write; default: this device's engine cache.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compile a bundle's ONNX graph into a TensorRT engine for the GPU of this machine."""
+    from edgeface.cli.progress import phases
+    from edgeface_export.build import build_engine
+    from edgeface_runtime.bundle import open_bundle
+    from edgeface_runtime.engine import engine_path
+
+    output = Output(json, quiet)
+    source = open_bundle(bundle)
+    path = out or engine_path(source.model_sha256(precision), backend)
+    with phases(quiet) as progress:
+        built = build_engine(
+            source.model_path(precision),
+            path,
+            backend,
+            precision=precision,
+            max_batch=max_batch,
+            opt_batch=opt_batch,
+            workspace_mib=workspace,
+            progress=progress,
+        )
+    output.wrote(path)
+    output.data({"engine": str(path), **built.to_dict()})
+    layers = ", ".join(f"{number} {kind}" for kind, number in sorted(built.layers.items()))
+    profile = built.profile
+    output.line(f"{built.flavour} {built.tensorrt_version}, {built.precision}, built in {built.build_s:.1f} s")
+    output.line(f"batch {profile.min_batch} to {profile.max_batch}, tuned for {profile.opt_batch}")
+    output.line(f"layers: {layers} ({built.layers_note})")
+    output.line(f"gpu: {built.gpu or 'none'}" + (f" ({built.note})" if built.note else ""))

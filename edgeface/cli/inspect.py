@@ -1,0 +1,68 @@
+"""edgeface inspect: what a file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeface.cli.output import Json, Output, Quiet
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(inspect)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint, bundle, engine or gallery.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what a checkpoint, bundle, engine or gallery is, what it costs and where it comes from."""
+    output = Output(json, quiet)
+    data = _describe(file)
+    output.data(data)
+    output.table(str(file), ("", "value"), [(key, _short(value)) for key, value in data.items()])
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    from edgeface_runtime.errors import InputError
+
+    if not file.exists():
+        raise InputError(f"file not found: {file}")
+    if file.is_dir() or file.suffix == ".tar":
+        from edgeface_runtime.bundle import open_bundle
+
+        bundle = open_bundle(file, full=True)
+        return {"kind": "bundle", "model_id": bundle.model_id, **bundle.manifest.to_dict()}
+    if file.suffix == ".engine":
+        from edgeface_runtime.engine import read_sidecar
+
+        return {"kind": "engine", **read_sidecar(file).to_dict()}
+    if file.suffix == ".db":
+        from edgeface_runtime.gallery import Gallery
+
+        with Gallery(file) as gallery:
+            people = gallery.people()
+            return {
+                "kind": "gallery",
+                "model_id": gallery.model_id,
+                "people": len(people),
+                "templates": sum(person.templates for person in people),
+            }
+    from dataclasses import asdict
+
+    from edgeface.models import count
+    from edgeface.models.checkpoint import read_meta
+
+    spec, meta = read_meta(file)
+    return {"kind": "checkpoint", **asdict(count(spec)), **asdict(meta), "arch": spec.to_dict()}
+
+
+def _short(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= 100 else text[:97] + "..."

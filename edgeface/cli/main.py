@@ -1,0 +1,83 @@
+"""The `edgeface` command. Heavy packages are imported inside the commands that need them, so --help is fast."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from edgeface import __version__
+from edgeface.cli import benchmark, calibrate, data, demo, device, evaluate, export, gallery, inspect, prune, train
+from edgeface_runtime.errors import EdgefaceError, InputError, MissingExtraError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="edgeface",
+    help="Train, prune, export and run recognition of partly covered faces.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+EXTRAS = {
+    "torch": "train",
+    "safetensors": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "onnxruntime": "cpu",
+    "tensorrt": "tensorrt",
+    "pycuda": "tensorrt",
+    "tensorrt_rtx": "rtx",
+    "matplotlib": "plot",
+    "skimage": "demo",
+}
+"""Which extra brings a package."""
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, prune, export and run recognition of partly covered faces."""
+
+
+for module in (train, prune, evaluate, export, inspect, device, benchmark, demo):
+    module.register(app)
+app.add_typer(data.app, name="data")
+app.add_typer(calibrate.app, name="calibrate")
+app.add_typer(gallery.app, name="gallery")
+
+
+def run() -> None:
+    """Entry point: an error raised on purpose becomes one line on stderr and its exit code."""
+    try:
+        app()
+    except EdgefaceError as exc:
+        _fail(exc)
+    except ModuleNotFoundError as exc:
+        package = (exc.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        _fail(MissingExtraError(package, EXTRAS[package]))
+    except OSError as exc:
+        if isinstance(exc, BrokenPipeError) or exc.filename is None:
+            raise
+        _fail(InputError(f"{exc.filename}: {exc.strerror}"))
+
+
+def _fail(error: EdgefaceError) -> None:
+    sys.stderr.write("edgeface: " + " ".join(str(error).split()) + "\n")
+    sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    run()

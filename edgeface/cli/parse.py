@@ -1,0 +1,42 @@
+"""Lists in flags: `0,.1,.2`."""
+
+from __future__ import annotations
+
+from edgeface_runtime.errors import InputError
+
+__all__ = ["floats", "integers", "words"]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Comma-separated words, blanks around them dropped."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def floats(text: str, flag: str) -> tuple[float, ...]:
+    """Comma-separated numbers.
+
+    Raises:
+        InputError: not numbers; names the flag.
+    """
+    try:
+        found = tuple(float(part) for part in words(text))
+    except ValueError as exc:
+        raise InputError(f"{flag} takes numbers separated by commas, got {text!r}") from exc
+    if not found:
+        raise InputError(f"{flag} is empty")
+    return found
+
+
+def integers(text: str, flag: str) -> tuple[int, ...]:
+    """Comma-separated whole numbers.
+
+    Raises:
+        InputError: not whole numbers; names the flag.
+    """
+    try:
+        found = tuple(int(part) for part in words(text))
+    except ValueError as exc:
+        raise InputError(f"{flag} takes whole numbers separated by commas, got {text!r}") from exc
+    if not found:
+        raise InputError(f"{flag} is empty")
+    return found

@@ -1,0 +1,76 @@
+"""edgeface prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeface.cli.output import Json, Output, Quiet
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(prune)
+
+
+def prune(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint to prune (.safetensors).")],
+    ratio: Annotated[float, typer.Option(help="Share of convolution filters to remove, 0 to 0.9.")],
+    out: Annotated[Path, typer.Option(help="Where to write the pruned checkpoint.")],
+    method: Annotated[str, typer.Option(help="How filters are ranked: l1 or l2.")] = "l1",
+    round_to: Annotated[int, typer.Option(help="Widths become multiples of this.")] = 8,
+    data: Annotated[
+        Path | None, typer.Option(help="Identity folders to measure sensitivity on; default: procedural faces.")
+    ] = None,
+    faces: Annotated[int, typer.Option(help="How many faces sensitivity is measured on.")] = 32,
+    uniform: Annotated[bool, typer.Option("--uniform", help="The same ratio everywhere, no sensitivity.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove filters, so that the network's tensors are really smaller."""
+    from edgeface.cli.progress import steps
+    from edgeface.data.sample import sample_faces
+    from edgeface.models import load_checkpoint
+    from edgeface.pruning.groups import groups
+    from edgeface.pruning.run import prune_checkpoint
+
+    output = Output(json, quiet)
+    source = load_checkpoint(checkpoint)
+    sample = None if uniform or ratio == 0 else sample_faces(data, faces)
+    if sample:
+        output.note(f"sensitivity on {len(sample.crops)} {sample.source}")
+    with steps("sensitivity", len(groups(source.model.spec)) if sample else 0, quiet) as advance:
+        report = prune_checkpoint(
+            source,
+            ratio,
+            out,
+            method=method,
+            round_to=round_to,
+            faces=sample.crops if sample else None,
+            source_of_faces=sample.source if sample else "",
+            progress=advance,
+        )
+    output.wrote(out)
+    output.data({"checkpoint": str(out), **report.to_dict()})
+    output.table(
+        f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({report.method})",
+        ("group", "before", "after", "sensitivity"),
+        [
+            *(
+                (
+                    group.name,
+                    group.before,
+                    group.after,
+                    "" if group.sensitivity is None else f"{group.sensitivity:.4f}",
+                )
+                for group in report.groups
+            ),
+            ("filters", report.before.filters, report.after.filters, ""),
+            ("parameters", report.before.parameters, report.after.parameters, ""),
+            ("MACs", report.before.macs, report.after.macs, ""),
+        ],
+    )

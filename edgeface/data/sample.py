@@ -1,0 +1,55 @@
+"""A few faces to measure a network on: drawn at random, seeded, from identity folders, or procedural ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.data.folders import scan
+from edgeface.data.synthetic import synth_face
+from edgeface_runtime.align import CROP_SIZE
+from edgeface_runtime.errors import ImageError, InputError
+from edgeface_runtime.image import read_image
+
+__all__ = ["FaceSample", "sample_faces"]
+
+
+@dataclass(frozen=True)
+class FaceSample:
+    """Aligned faces and where they are from."""
+
+    crops: NDArray[np.uint8]
+    """(N, 112, 96, 3) uint8 BGR."""
+    source: str
+    """In words, such as `faces of lfw` or `procedural faces`."""
+
+
+def sample_faces(folder: Path | None, count: int, seed: int = 0) -> FaceSample:
+    """`count` aligned faces (fewer if the folder has fewer); None gives procedural faces.
+
+    Raises:
+        InputError: the folder is not one of aligned crops, or `count` is below 1.
+    """
+    if count < 1:
+        raise InputError(f"--faces must be at least 1, got {count}")
+    if folder is None:
+        crops = [synth_face(number, 0, seed) for number in range(count)]
+        return FaceSample(np.stack(crops), "procedural faces")
+    samples = scan(folder).samples
+    crops = []
+    for index in np.random.default_rng(seed).permutation(len(samples)):
+        try:
+            crop = read_image(samples[index][0])
+        except ImageError:
+            continue  # a sample needs only enough of them; training lists what it skips
+        if crop.shape[:2] != CROP_SIZE:
+            raise InputError(f"{samples[index][0]} is not a 112x96 crop: run `edgeface data align` first")
+        crops.append(crop)
+        if len(crops) == count:
+            break
+    if not crops:
+        raise InputError(f"{folder} holds no readable face")
+    return FaceSample(np.stack(crops), f"faces of {folder.resolve().name}")

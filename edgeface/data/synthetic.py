@@ -1,0 +1,58 @@
+"""Procedural faces: drawn people for demos and tests, where no photographs may or can be had.
+
+Identities differ in the shape and colour of everything a drawn face has; pictures of one identity differ in light,
+expression, small turns of the head, background and noise. They are no evidence of accuracy on real faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeface.data.synthetic_paint import paint
+from edgeface.data.synthetic_person import draw_person, draw_shot
+from edgeface_runtime.errors import InputError
+from edgeface_runtime.files import write_bytes
+
+__all__ = ["synth_face", "write_synthetic"]
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+def synth_face(identity: int, sample: int, seed: int = 0) -> NDArray[np.uint8]:
+    """One aligned face: (112, 96, 3) uint8 BGR, its landmarks on the template (within about 2 pixels).
+
+    The same three numbers give the same picture on every machine with the same numpy and OpenCV. Other seeds give
+    other people. None of the numbers may be negative.
+    """
+    person = draw_person(np.random.default_rng([seed, 1, identity]))
+    shot = draw_shot(np.random.default_rng([seed, 2, identity, sample]))
+    return paint(person, shot)
+
+
+def write_synthetic(
+    folder: Path, identities: int, per_identity: int, seed: int = 0, progress: Progress | None = None
+) -> int:
+    """Write `identities` folders (`person_000` ...) of `per_identity` PNG pictures each; returns how many pictures.
+
+    Raises:
+        InputError: a count below 1, or `folder` holds something already.
+    """
+    if min(identities, per_identity) < 1:
+        raise InputError(f"need at least one identity and one picture of each, got {identities} and {per_identity}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not an empty folder: name another one for the synthetic faces")
+    total, digits = identities * per_identity, max(3, len(str(identities - 1)))
+    for identity in range(identities):
+        person = folder / f"person_{identity:0{digits}d}"
+        for sample in range(per_identity):
+            encoded = cv2.imencode(".png", synth_face(identity, sample, seed))[1]
+            write_bytes(person / f"{sample:04d}.png", encoded.tobytes())
+            if progress is not None:
+                progress(identity * per_identity + sample + 1, total)
+    return total

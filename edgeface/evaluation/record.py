@@ -1,0 +1,30 @@
+"""Keeping a measured accuracy with the model it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgeface_runtime.bundle import open_bundle, write_manifest
+from edgeface_runtime.errors import InputError
+
+__all__ = ["record_result"]
+
+
+def record_result(model: Path, result: dict[str, Any]) -> None:
+    """Add a result to a checkpoint's metadata or a bundle's manifest; one of the same protocol is replaced.
+
+    Raises:
+        InputError: the bundle is a .tar, which is not written to.
+    """
+    if model.suffix == ".safetensors":
+        from edgeface.models.checkpoint import record_accuracy
+
+        record_accuracy(model, result)
+        return
+    if not model.is_dir():
+        raise InputError(f"{model}: only a bundle folder can take a --record, not a .tar")
+    manifest = open_bundle(model).manifest
+    kept = tuple(entry for entry in manifest.accuracy if entry.get("protocol") != result["protocol"])
+    write_manifest(model, replace(manifest, accuracy=(*kept, result)))

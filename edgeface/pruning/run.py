@@ -1,0 +1,52 @@
+"""Pruning a checkpoint into a checkpoint, with what was done kept in its history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgeface.models.checkpoint import Checkpoint, save_checkpoint
+from edgeface.pruning.prune import PruneReport, prune
+from edgeface_runtime.embedding import to_batch
+from edgeface_runtime.manifest import InputSpec
+
+__all__ = ["prune_checkpoint"]
+
+
+def prune_checkpoint(
+    source: Checkpoint,
+    ratio: float,
+    out: Path,
+    *,
+    method: str = "l1",
+    round_to: int = 8,
+    faces: npt.NDArray[np.uint8] | None = None,
+    source_of_faces: str = "",
+    progress: Callable[[str], None] | None = None,
+) -> PruneReport:
+    """Prune and write `out`.
+
+    Args:
+        faces: (N, 112, 96, 3) uint8 BGR crops for the sensitivity; None prunes every group alike.
+        source_of_faces: what they are, in words.
+
+    Raises:
+        InputError: ratio, method or rounding out of range.
+    """
+    batch = None if faces is None else torch.from_numpy(to_batch(faces, InputSpec()))
+    pruned = prune(source.model, ratio, method=method, round_to=round_to, faces=batch, progress=progress)
+    report, meta = pruned.report, source.meta
+    how = f"sensitivity on {source_of_faces}" if faces is not None else "uniform"
+    changes: dict[str, Any] = {
+        "stage": "pruned",
+        "ratio_requested": 1 - (1 - meta.ratio_requested) * (1 - ratio),
+        "ratio_achieved": 1 - (1 - meta.ratio_achieved) * (1 - report.achieved),
+    }
+    line = f"pruned: ratio {ratio:g} requested, {report.achieved:.4f} achieved, {method}, {how}"
+    save_checkpoint(out, pruned.model, meta.step(line, **changes) if ratio > 0 else meta)
+    return report

@@ -1,0 +1,177 @@
+"""Starting, resuming and running one stage of training, in one process or several under torchrun.
+
+A run's folder holds run.json (what it is), log.jsonl, state.safetensors (the last finished epoch, all of it),
+last.safetensors (its network) and, when done, model.safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+from edgeface.data.faces import Faces, load_faces
+from edgeface.data.folders import FaceFolder, scan
+from edgeface.models import ArchSpec, FaceNet, count, load_checkpoint
+from edgeface.training.device import choose_device, choose_precision
+from edgeface.training.distributed import Ranks, process_group, ranks_from_environment
+from edgeface.training.job import Job, TrainResult
+from edgeface.training.log import Monitor, RunLog
+from edgeface.training.margin import MARGINS, MarginSoftmax
+from edgeface.training.settings import TrainSettings
+from edgeface.training.start import start_margin, start_network
+from edgeface.training.state import (
+    LOG_NAME,
+    STATE_NAME,
+    Run,
+    claim_folder,
+    load_state,
+    read_run,
+    weights_digest,
+    write_run,
+)
+from edgeface.training.step import TrainStep
+from edgeface_runtime.errors import InputError
+
+__all__ = ["TrainResult", "train"]
+
+
+def train(
+    settings: TrainSettings,
+    data: Path | FaceFolder,
+    out: Path,
+    init: ArchSpec | Path | None = None,
+    *,
+    mask: str | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> TrainResult:
+    """Train one stage.
+
+    Args:
+        settings: everything that is a number or a name.
+        data: identity folder of aligned 112x96 crops.
+        out: the run's folder; must hold no run unless `resume`.
+        init: an architecture or a checkpoint to start from; may be left out when resuming after a finished epoch.
+        mask: "decoder" adds a mask decoder to a checkpoint without one.
+        resume: go on after the last finished epoch; settings, data and start must be the same.
+        quiet: no progress bar and no lines on stderr.
+
+    Raises:
+        InputError: bad data, a folder that holds another run, or flags that contradict each other.
+        ArtefactError: a damaged checkpoint or state.
+        DeviceError: CUDA was asked for and there is none.
+        GateError: the loss is not a number any more; the last finished epoch is kept.
+    """
+    ranks = ranks_from_environment()
+    claim_folder(out, resume)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device, ranks.local)
+    with process_group(ranks, device), Monitor(quiet or not ranks.first) as monitor:
+        folder = data if isinstance(data, FaceFolder) else scan(data)
+        monitor.begin("reading faces", len(folder.samples))
+        faces = load_faces(folder, settings.memory_mib, lambda done, _: monitor.update(done))
+        for entry in faces.folder.skipped[:5]:
+            monitor.say(f"left out {entry.path}: {entry.reason}")
+        if len(faces.folder.skipped) > 5:
+            monitor.say(f"left out {len(faces.folder.skipped)} pictures in all, listed in {out / LOG_NAME}")
+        job = _prepare(settings, faces, out, init, mask, resume, ranks, device, monitor)
+        return job.run()
+
+
+def _prepare(
+    settings: TrainSettings,
+    faces: Faces,
+    out: Path,
+    init: ArchSpec | Path | None,
+    mask: str | None,
+    resume: bool,
+    ranks: Ranks,
+    device: torch.device,
+    monitor: Monitor,
+) -> Job:
+    """Network, class weights and optimiser, new or as they were."""
+    old = read_run(out) if resume else None
+    identity = _identity(settings, faces.folder, out, init, mask, ranks, old)
+    state = load_state(out / STATE_NAME, identity) if resume else None
+    if state is not None:
+        model, meta = FaceNet(state.spec).train(), state.meta
+        people = len(faces.folder.identities)
+        margin, words = MarginSoftmax(model.spec.embedding, people, *MARGINS[settings.loss]), "resumed"
+    else:
+        if init is None:
+            raise InputError(f"{out} has no finished epoch: give the same --arch or --from again")
+        model, meta = start_network(init, mask, settings.seed)
+        margin, words = start_margin(settings, model, meta, faces, init)
+    precision = choose_precision(settings.precision, device)
+    step = TrainStep(model, margin, precision).to(device)
+    optimizer = torch.optim.SGD(
+        step.parameters(),
+        lr=settings.first_lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    if state is not None:
+        state.restore(step, optimizer)
+    log = RunLog(out / LOG_NAME, ranks.first)
+    ranks.share(None)  # nobody writes before everybody has looked at the folder
+    if ranks.first:
+        for left in out.glob(".*.part"):
+            left.unlink()
+        if not resume:
+            write_run(out, identity)
+    log.rewind(state.epochs if state else 0)
+    cost = count(model.spec)
+    described = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "processes": ranks.world,
+        "torch": torch.__version__,
+        "people": len(faces.folder.identities),
+        "faces": len(faces),
+        "in_memory": faces.pixels is not None,
+        "skipped": [f"{entry.path}: {entry.reason}" for entry in faces.folder.skipped],
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "class_weights": words,
+        "resumed_after": state.epochs if state else 0,
+    }
+    log.write("start", **described)
+    monitor.say(
+        f"{settings.stage}: {faces.folder.name}; {cost.parameters / 1e6:.2f} M parameters on "
+        f"{described['device']} in {precision}, {described['threads']} threads, {ranks.world} process(es); "
+        f"class weights: {words}"
+    )
+    losses = state.losses if state else ()
+    return Job(settings, faces, out, identity, ranks, device, monitor, log, meta, step, optimizer, losses)
+
+
+def _identity(
+    settings: TrainSettings,
+    folder: FaceFolder,
+    out: Path,
+    init: ArchSpec | Path | None,
+    mask: str | None,
+    ranks: Ranks,
+    old: Run | None,
+) -> Run:
+    """What this run is; on resuming, checked against what it was."""
+    if init is None:
+        if old is None:
+            raise InputError("nothing to start from: give --arch or --from")
+        words, digest = old.start, old.start_digest
+    elif isinstance(init, ArchSpec):
+        text = json.dumps(init.to_dict(), sort_keys=True)
+        words, digest = init.name, hashlib.sha256(f"{text} {mask}".encode()).hexdigest()
+    else:
+        weights = weights_digest(load_checkpoint(init).model)  # its metadata may gain a measured accuracy meanwhile
+        words, digest = init.name, hashlib.sha256(f"{weights} {mask}".encode()).hexdigest()
+    asked = Run(settings, folder.name, folder.digest, words, digest, ranks.world)
+    if old is None:
+        return asked
+    old.refuse_other(asked, out)
+    return old

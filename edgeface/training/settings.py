@@ -1,0 +1,146 @@
+"""Training settings: the paper's values are the defaults (Liu et al. 2023, section 2.3; FROM's steps of the rate)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from edgeface.training.margin import MARGINS
+from edgeface_calibration.occluders import KINDS
+
+__all__ = ["STAGES", "TrainSettings"]
+
+STAGES: dict[str, tuple[float, tuple[float, ...]]] = {
+    "clean": (0.1, (15 / 40, 30 / 40)),
+    "occluded": (0.01, (10 / 40, 25 / 40)),
+}
+"""Stage: first learning rate, and the shares of the epochs after which it is divided by ten (FROM's, of 40)."""
+SCHEDULES = ("step", "cosine")
+PRECISIONS = ("auto", "fp32", "bf16")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One stage of training. Raises ValueError in the words of the command line's flags."""
+
+    stage: str = "clean"
+    """clean: faces as they are. occluded: clean and occluded faces mixed."""
+    epochs: int = 40
+    """Passes over the evened data set."""
+    batch: int = 8
+    """Faces per step and process, at least 2 (batch normalisation)."""
+    lr: float | None = None
+    """First learning rate; None: .1 clean (the paper's), .01 occluded (FROM's second stage)."""
+    momentum: float = 0.9
+    """SGD momentum."""
+    weight_decay: float = 5e-4
+    """On every parameter, the margin head's included."""
+    loss: str = "cosface"
+    """sphereface, arcface or cosface: settings of eq. (1)."""
+    schedule: str = "step"
+    """step: divided by ten twice, see STAGES. cosine: down to zero in half a cosine."""
+    warmup: float = 0.0
+    """Share of all steps in which the rate climbs linearly to its first value (the paper has none)."""
+    seed: int = 0
+    """Decides first weights, order, augmentation and occluders."""
+    even: bool = True
+    """Even out class sizes (the paper does); False: every picture once an epoch."""
+    flip: bool = True
+    """Mirror half of the faces."""
+    shift_px: int = 2
+    """Shift faces by up to this many pixels."""
+    occluded_part: float = 2 / 3
+    """Stage occluded: covered share of the samples; 2/3 is the paper's 1:2."""
+    kinds: tuple[str, ...] = ("mix",)
+    """Stage occluded: occluders, drawn evenly."""
+    share: tuple[float, float] | None = None
+    """Stage occluded: range of the covered share of the area, within 0..0.9; None: sizes follow `scale`."""
+    scale: tuple[float, float] | None = None
+    """Stage occluded: range of the occluder's size, within 1..5; None: as each occluder draws it."""
+    precision: str = "auto"
+    """auto: bf16 autocast where the processor computes in it, else fp32."""
+    device: str = "auto"
+    """auto: cuda if there is one, else cpu; the log says which."""
+    threads: int = 0
+    """CPU threads; 0: as torch decides. Resuming is bit-equal only with the same number."""
+    workers: int = 0
+    """Processes that prepare samples; 0: in the training process. Has no influence on the samples."""
+    memory_mib: int = 4096
+    """Faces stay decoded in memory if they need no more than this (31.5 KiB each), else they are read from disk."""
+    log_every: int = 20
+    """Steps between two lines of log.jsonl."""
+
+    FREE = ("device", "threads", "workers", "memory_mib", "log_every")
+    """Not part of what a run is: may differ on --resume."""
+
+    def __post_init__(self) -> None:
+        _one_of("--stage", self.stage, STAGES)
+        _one_of("--loss", self.loss, MARGINS)
+        _one_of("--schedule", self.schedule, SCHEDULES)
+        _one_of("--precision", self.precision, PRECISIONS)
+        _one_of("--device", self.device, DEVICES)
+        _within("--epochs", self.epochs, 1, 100_000)
+        _within("--batch", self.batch, 2, 65_536)
+        _within("--momentum", self.momentum, 0, 0.9999)
+        _within("--weight-decay", self.weight_decay, 0, 1)
+        _within("--warmup", self.warmup, 0, 0.9)
+        _within("--seed", self.seed, 0, 2**63 - 1)
+        _within("--shift", self.shift_px, 0, 16)
+        _within("--occluded-part", self.occluded_part, 0, 1)
+        _within("--threads", self.threads, 0, 4096)
+        _within("--workers", self.workers, 0, 256)
+        _within("--memory-mib", self.memory_mib, 0, 1 << 30)
+        _within("--log-every", self.log_every, 1, 1 << 30)
+        if self.lr is not None and not 0 < self.lr <= 10:
+            raise ValueError(f"--lr must be above 0 and at most 10, got {self.lr}")
+        if not self.kinds:
+            raise ValueError(f"--kind needs at least one of {', '.join(KINDS)}")
+        for kind in self.kinds:
+            _one_of("--kind", kind, KINDS)
+        if self.share is not None and self.scale is not None:
+            raise ValueError("--share and --scale both set the occluders' size: give one of them")
+        if self.share is not None and not 0 < self.share[0] <= self.share[1] <= 0.9:
+            raise ValueError(f"--share must be a range within 0 and 0.9, got {_range(self.share)}")
+        if self.scale is not None and not 1 <= self.scale[0] <= self.scale[1] <= 5:
+            raise ValueError(f"--scale must be a range within 1 and 5, got {_range(self.scale)}")
+
+    @property
+    def first_lr(self) -> float:
+        """The learning rate to start with."""
+        return STAGES[self.stage][0] if self.lr is None else self.lr
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> TrainSettings:
+        """Inverse of `to_dict`; raises TypeError or ValueError on what it does not know."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return TrainSettings(**values)
+
+    def differences(self, other: TrainSettings) -> list[str]:
+        """What makes `other` another run: one 'flag: ours, theirs' each."""
+        found = []
+        for entry in fields(self):
+            ours, theirs = getattr(self, entry.name), getattr(other, entry.name)
+            if entry.name not in self.FREE and ours != theirs:
+                found.append(f"--{entry.name.replace('_', '-')} {ours}, now {theirs}")
+        return found
+
+
+def _one_of(flag: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {flag} {value!r}: choose one of {', '.join(known)}")
+
+
+def _within(flag: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{flag} must be between {low} and {high}, got {value}")
+
+
+def _range(values: tuple[float, float]) -> str:
+    return f"{values[0]} to {values[1]}"

@@ -1,0 +1,119 @@
+"""Where a run starts: the network (new or from a checkpoint, with a mask if asked) and the class weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgeface.data.faces import Faces
+from edgeface.data.folders import FaceFolder
+from edgeface.models import ArchSpec, CheckpointMeta, FaceNet, load_checkpoint
+from edgeface.models.extend import add_mask
+from edgeface.training.margin import MARGINS, MarginSoftmax
+from edgeface.training.settings import TrainSettings
+from edgeface.training.state import STATE_NAME, read_class_weights
+from edgeface.training.step import to_input
+from edgeface_runtime.errors import InputError
+
+__all__ = ["data_words", "finished_meta", "imprint", "start_margin", "start_network"]
+
+IMPRINT_FACES = 8
+"""Faces per person that class weights are imprinted from."""
+
+
+def start_network(init: ArchSpec | Path, mask: str | None, seed: int) -> tuple[FaceNet, CheckpointMeta]:
+    """A network in training mode, and what is known of it.
+
+    Args:
+        init: an architecture (fresh weights from `seed`) or a checkpoint (`--from`).
+        mask: "decoder" adds one where there is none; "none" refuses to drop one; None leaves things as they are.
+
+    Raises:
+        InputError, ArtefactError: as `load_checkpoint`, or `mask` cannot be had.
+    """
+    if mask not in (None, "none", "decoder"):
+        raise InputError(f"unknown --mask {mask!r}: choose none or decoder")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(init, ArchSpec):
+            model, meta = FaceNet(init), CheckpointMeta(history=(f"new {init.name}, seed {seed}",))
+        else:
+            loaded = load_checkpoint(init)
+            model, meta = loaded.model, loaded.meta
+        if mask == "decoder" and model.spec.mask is None:
+            model, meta = add_mask(model), replace(meta, history=(*meta.history, "mask decoder added"))
+    if mask == "none" and model.spec.mask is not None:
+        raise InputError("the network has a mask decoder, which --mask none would drop: leave --mask out")
+    return model.train(), meta
+
+
+def start_margin(
+    settings: TrainSettings, model: FaceNet, meta: CheckpointMeta, faces: Faces, init: ArchSpec | Path
+) -> tuple[MarginSoftmax, str]:
+    """The margin head, and in words where its class weights come from.
+
+    A checkpoint does not hold class weights. If the run that wrote it lies beside it and had the same people, its
+    weights go on; else, for a trained network, each person starts at their mean embedding; else at random.
+    """
+    people = faces.folder.identities
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed + 1)
+        margin = MarginSoftmax(model.spec.embedding, len(people), *MARGINS[settings.loss])
+    if isinstance(init, ArchSpec) or not meta.faces_seen:
+        return margin, "random"
+    kept = read_class_weights(init.parent / STATE_NAME, people, model.spec.embedding)
+    weights = imprint(model, faces) if kept is None else kept
+    with torch.no_grad():
+        margin.weight.copy_(weights)
+    return margin, "mean embeddings" if kept is None else f"from {STATE_NAME} beside the checkpoint"
+
+
+@torch.no_grad()
+def imprint(model: FaceNet, faces: Faces, batch: int = 64) -> Tensor:
+    """(people, embedding) unit vectors: each person's mean direction over their first few faces.
+
+    The network is used as in inference and left in training mode.
+    """
+    labels = faces.labels
+    first = np.searchsorted(labels, labels)  # samples are sorted by label
+    chosen = np.flatnonzero(np.arange(len(labels)) - first < IMPRINT_FACES)
+    sums = torch.zeros(len(faces.folder.identities), model.spec.embedding)
+    model.eval()
+    for start in range(0, len(chosen), batch):
+        part = chosen[start : start + batch]
+        pixels = torch.from_numpy(np.stack([faces[int(index)] for index in part]))
+        vectors = torch.nn.functional.normalize(model(to_input(pixels).contiguous()))
+        sums.index_add_(0, torch.from_numpy(labels[part]), vectors)
+    model.train()
+    return torch.nn.functional.normalize(sums)
+
+
+def data_words(folder: FaceFolder, settings: TrainSettings) -> str:
+    """What it was trained on, for a checkpoint's `data`."""
+    if settings.stage == "clean":
+        return folder.name
+    return f"{folder.name}, {settings.occluded_part:.0%} of the samples covered ({', '.join(settings.kinds)})"
+
+
+def finished_meta(
+    start: CheckpointMeta, settings: TrainSettings, folder: FaceFolder, epochs: int, faces_seen: int
+) -> CheckpointMeta:
+    """What the checkpoint says after `epochs` of this run."""
+    count = f"{epochs} epochs" if epochs == settings.epochs else f"{epochs} of {settings.epochs} epochs"
+    line = (
+        f"{settings.stage}: {count}, {settings.loss}, lr {settings.first_lr:g}, batch {settings.batch}, "
+        f"seed {settings.seed}, {faces_seen} faces seen, {data_words(folder, settings)}"
+    )
+    return start.step(
+        line,
+        stage=settings.stage,
+        loss=settings.loss,
+        seed=settings.seed,
+        data=data_words(folder, settings),
+        epochs=start.epochs + epochs,
+        faces_seen=start.faces_seen + faces_seen,
+    )

@@ -1,0 +1,254 @@
+"""The cost of every compression ratio, side by side: counted where counting is exact, timed alternately where not.
+
+With bundles, each bundle is a row; without, full-width networks with random weights are pruned and exported, and the
+report says so. Accuracy stands in a row only where its bundle carries a measured one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeface.workflows.machine import describe_machine
+from edgeface_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeface_calibration.latency import Latency
+    from edgeface_runtime.backends import Backend
+
+__all__ = [
+    "BenchmarkReport",
+    "BenchmarkSettings",
+    "Row",
+    "Subject",
+    "benchmark",
+    "bundle_subjects",
+    "random_subjects",
+]
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """How to measure."""
+
+    backend: str = "onnxruntime"
+    """onnxruntime, tensorrt or tensorrt-rtx."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    threads: int = 1
+    """Threads of the backend's kernels (CPU)."""
+    batches: tuple[int, ...] = (1, 8, 32)
+    """Batch sizes: latency is reported for 1, throughput for the others."""
+    warmup: int = 5
+    """Untimed rounds before the timed ones."""
+    runs: int = 40
+    """Timed rounds at batch 1; a batch of n gets runs / n of them, at least 5."""
+    precision: str = "fp32"
+    """Which of a bundle's models."""
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1:
+            raise InputError(f"--batch takes positive sizes such as 1,8,32, got {self.batches}")
+        if self.runs < 1 or self.warmup < 0 or self.threads < 0:
+            raise InputError("--runs must be at least 1, --warmup and --threads at least 0")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network to measure."""
+
+    label: str
+    model: Path
+    """The file the backend opens."""
+    requested: float
+    achieved: float
+    parameters: int
+    macs: int
+    accuracy: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report."""
+
+    label: str
+    requested: float
+    achieved: float
+    parameters: int
+    macs: int
+    size_bytes: int
+    latency_ms: dict[str, float]
+    """p50, p90, p99 and interquartile range at batch 1; empty if 1 is not among the batches."""
+    throughput: dict[str, float]
+    """Batch size -> faces a second, from the median."""
+    speedup: float | None
+    """Median latency of the first row over this row's, at the smallest batch."""
+    not_faster: bool
+    """Not faster than the row before it, though it has fewer filters."""
+    accuracy: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class BenchmarkReport:
+    """Everything measured and how."""
+
+    rows: tuple[Row, ...]
+    weights: str
+    """random, or trained."""
+    settings: BenchmarkSettings
+    ran_on: dict[str, Any]
+    """What the backend said it really ran on."""
+    machine: dict[str, str | int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def random_subjects(
+    ratios: Sequence[float],
+    folder: Path,
+    *,
+    mask: str = "decoder",
+    width: float = 1.0,
+    precision: str = "fp32",
+    note: Note = lambda _: None,
+) -> list[Subject]:
+    """Export a full-width network with random weights at every ratio (every group pruned alike) into `folder`."""
+    import torch
+
+    from edgeface.models import FaceNet, build_spec
+    from edgeface.pruning import prune
+    from edgeface_export.onnx_export import export_onnx
+    from edgeface_export.precision import to_fp16
+
+    torch.manual_seed(0)
+    dense = FaceNet(build_spec("iresnet50", width, mask=mask)).eval()
+    subjects = []
+    for ratio in ratios:
+        pruned = prune(dense, ratio)
+        path = folder / f"ratio_{ratio:g}.onnx"
+        note(f"exporting ratio {ratio:g}")
+        export_onnx(pruned.model, path)
+        if precision == "fp16":
+            to_fp16(path, path)
+        report = pruned.report
+        subjects.append(
+            Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
+        )
+    return subjects
+
+
+def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> list[Subject]:
+    """One subject a bundle, in the order of their ratios."""
+    from edgeface_runtime.bundle import open_bundle
+
+    subjects = []
+    for path in bundles:
+        bundle = open_bundle(path)
+        manifest = bundle.manifest
+        subjects.append(
+            Subject(
+                f"{manifest.ratio.requested:g} {manifest.name}" if len(bundles) > 1 else manifest.name,
+                bundle.model_path(settings.precision),
+                manifest.ratio.requested,
+                manifest.ratio.achieved,
+                manifest.parameters,
+                manifest.macs,
+                tuple(dict(entry) for entry in manifest.accuracy),
+            )
+        )
+    return sorted(subjects, key=lambda subject: subject.requested)
+
+
+def benchmark(
+    subjects: Sequence[Subject], settings: BenchmarkSettings, *, weights: str, note: Note = lambda _: None
+) -> BenchmarkReport:
+    """Measure all subjects alternately in this process.
+
+    Raises:
+        InputError: nothing to measure, or a backend or model that cannot be opened.
+        DeviceError: the device is not there.
+    """
+    from edgeface_runtime.backends import open_backend
+
+    if not subjects:
+        raise InputError("nothing to measure: give bundles or --ratios")
+    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="edgeface-") as work:
+        backends: list[Backend] = []
+        for subject in subjects:
+            path = _compiled(subject, settings, Path(work), note)
+            backends.append(
+                stack.enter_context(
+                    open_backend(settings.backend, path, device=settings.device, threads=settings.threads)
+                )
+            )
+        timings = {}
+        for batch in settings.batches:
+            note(f"timing batch {batch}")
+            timings[batch] = _time(backends, batch, settings)
+        rows = tuple(_row(subject, index, timings) for index, subject in enumerate(subjects))
+        rows = tuple(
+            row if index == 0 else replace(row, not_faster=_slower(rows[index - 1], row))
+            for index, row in enumerate(rows)
+        )
+        return BenchmarkReport(rows, weights, settings, backends[0].describe(), describe_machine())
+
+
+def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: Note) -> Path:
+    """The file the backend opens: the ONNX itself, or an engine compiled from it."""
+    if settings.backend == "onnxruntime":
+        return subject.model
+    from edgeface_export.build import build_engine
+
+    note(f"building an engine for {subject.label}")
+    out = work / f"{subject.model.stem}.engine"
+    build_engine(subject.model, out, settings.backend, precision=settings.precision, max_batch=max(settings.batches))
+    return out
+
+
+def _time(backends: Sequence[Backend], batch: int, settings: BenchmarkSettings) -> list[Latency]:
+    from edgeface_calibration.latency import time_alternating
+
+    generator = np.random.default_rng(0)
+    faces = generator.uniform(-1, 1, (batch, 3, 112, 96)).astype(np.float32)
+    calls = {str(index): _call(backend, faces) for index, backend in enumerate(backends)}
+    runs = max(5, settings.runs // batch)
+    measured = time_alternating(calls, warmup=settings.warmup if batch == 1 else min(settings.warmup, 2), runs=runs)
+    return [measured[str(index)] for index in range(len(backends))]
+
+
+def _call(backend: Backend, faces: Any) -> Callable[[], object]:
+    return lambda: backend.run(faces)
+
+
+def _row(subject: Subject, index: int, timings: dict[int, list[Latency]]) -> Row:
+    smallest = min(timings)
+    first, own = timings[smallest][0], timings[smallest][index]
+    single = timings.get(1)
+    return Row(
+        subject.label,
+        subject.requested,
+        subject.achieved,
+        subject.parameters,
+        subject.macs,
+        subject.model.stat().st_size,
+        {}
+        if single is None
+        else {name: round(getattr(single[index], f"{name}_ms"), 3) for name in ("p50", "p90", "p99", "iqr")},
+        {str(batch): round(batch * 1000 / found[index].p50_ms, 1) for batch, found in timings.items() if batch > 1},
+        round(first.p50_ms / own.p50_ms, 3),
+        False,
+        subject.accuracy,
+    )
+
+
+def _slower(before: Row, row: Row) -> bool:
+    return row.requested > before.requested and (row.speedup or 0) <= (before.speedup or 0)

@@ -1,0 +1,145 @@
+"""The benchmark's report as files: JSON, Markdown, and plots in the form of the paper's figures 6 and 7."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgeface.workflows.benchmark import BenchmarkReport, Row
+from edgeface_runtime.errors import MissingExtraError
+from edgeface_runtime.files import atomic_path, write_bytes, write_json
+
+__all__ = ["cells", "columns", "headline", "write_report"]
+
+COLUMNS = ("ratio", "achieved", "params M", "MACs M", "size MB", "p50 ms", "p90 ms", "p99 ms", "speed-up")
+
+
+def columns(report: BenchmarkReport) -> list[str]:
+    """Column heads: the fixed ones, a throughput for each batch above 1, an accuracy for each protocol."""
+    batches = [f"faces/s @{batch}" for batch in report.rows[0].throughput]
+    return [*COLUMNS, *batches, *(f"{name} %" for name in _protocols(report)), ""]
+
+
+def cells(report: BenchmarkReport) -> list[list[str]]:
+    """The table's rows as text, in the order of `columns`."""
+    protocols = _protocols(report)
+    return [
+        [*_fixed(row), *_accuracies(row, protocols), "not faster" if row.not_faster else ""] for row in report.rows
+    ]
+
+
+def headline(report: BenchmarkReport) -> list[str]:
+    """How it was measured, in words."""
+    settings, ran, machine = report.settings, report.ran_on, report.machine
+    kind = "random weights: cost only, no accuracy" if report.weights == "random" else "trained weights"
+    where = ", ".join(f"{key} {value}" for key, value in ran.items() if not isinstance(value, dict | list))
+    return [
+        f"{kind}; {settings.precision}; {where}",
+        f"{machine['processor']}, {machine['cores']} cores; {settings.warmup} warm-up and {settings.runs} timed "
+        "rounds at batch 1, all ratios in turn in one process",
+    ]
+
+
+def write_report(report: BenchmarkReport, folder: Path) -> list[Path]:
+    """Write benchmark.json, benchmark.md, figure6.png and figure7.png; returns what was written.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed (the JSON and Markdown are written first).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "benchmark.json", folder / "benchmark.md"]
+    write_json(written[0], report.to_dict())
+    write_bytes(written[1], _markdown(report).encode())
+    for name, draw in (("figure6.png", _figure_6), ("figure7.png", _figure_7)):
+        path = folder / name
+        figure = draw(report)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=130)
+        written.append(path)
+    return written
+
+
+def _fixed(row: Row) -> list[str]:
+    latency = [f"{row.latency_ms[key]:.2f}" if row.latency_ms else "" for key in ("p50", "p90", "p99")]
+    return [
+        row.label,
+        f"{row.achieved:.3f}",
+        f"{row.parameters / 1e6:.2f}",
+        f"{row.macs / 1e6:.0f}",
+        f"{row.size_bytes / 1e6:.1f}",
+        *latency,
+        f"{row.speedup:.2f}x",
+        *(f"{value:.0f}" for value in row.throughput.values()),
+    ]
+
+
+def _protocols(report: BenchmarkReport) -> list[str]:
+    names = [entry["protocol"] for row in report.rows for entry in row.accuracy]
+    return list(dict.fromkeys(names))
+
+
+def _accuracies(row: Row, protocols: list[str]) -> list[str]:
+    found = {entry["protocol"]: entry["accuracy"] for entry in row.accuracy}
+    return [f"{100 * found[name]:.2f}" if name in found else "" for name in protocols]
+
+
+def _markdown(report: BenchmarkReport) -> str:
+    heads = columns(report)
+    lines = ["# Benchmark by compression ratio", "", *headline(report), ""]
+    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(row) + " |" for row in cells(report)]
+    return "\n".join([*lines, "", "![parameters](figure6.png)", "", "![error and speed](figure7.png)", ""])
+
+
+def _figure(title: str) -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as exc:
+        raise MissingExtraError("matplotlib", "plot") from exc
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("ratio R: share of convolution filters removed")
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _figure_6(report: BenchmarkReport) -> Any:
+    """Parameters against ratio, as the paper's figure 6."""
+    figure, axes = _figure("Parameters against ratio (as figure 6 of the paper)")
+    ratios = [row.requested for row in report.rows]
+    axes.plot(ratios, [row.parameters / 1e6 for row in report.rows], "o-", label="parameters, M")
+    axes.plot(ratios, [row.macs / 1e8 for row in report.rows], "s--", label="MACs, 100 M")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("parameters (M), MACs (100 M)")
+    axes.legend()
+    return figure
+
+
+def _figure_7(report: BenchmarkReport) -> Any:
+    """Growth of error and of speed against ratio 0, as the paper's figure 7."""
+    figure, axes = _figure("Speed growth and error growth against ratio 0 (as figure 7 of the paper)")
+    ratios = [row.requested for row in report.rows]
+    axes.plot(ratios, [100 * ((row.speedup or 1) - 1) for row in report.rows], "o-", label="speed growth")
+    axes.set_ylabel("speed growth, %")
+    protocols = _protocols(report)
+    if not protocols:
+        axes.text(
+            0.02, 0.98, "no accuracy was measured for these weights", transform=axes.transAxes, va="top", fontsize=8
+        )
+        return figure
+    right = axes.twinx()
+    for number, protocol in enumerate(protocols):
+        points = [
+            (row.requested, 100 * (1 - entry["accuracy"]))
+            for row in report.rows
+            for entry in row.accuracy
+            if entry["protocol"] == protocol
+        ]
+        base = points[0][1]
+        xs, ys = zip(*((ratio, error - base) for ratio, error in points), strict=True)
+        right.plot(xs, ys, "s--", color=f"C{number + 1}", label=f"error growth, {protocol}")
+    right.set_ylabel("error growth, points")
+    lines = [*axes.get_lines(), *right.get_lines()]
+    axes.legend(lines, [line.get_label() for line in lines], fontsize=8)
+    return figure

@@ -1,0 +1,238 @@
+"""The whole chain on one machine: faces, dense training, and for every ratio prune, retrain, train occluded with the
+mask, export, build; then recognition on a photograph and the table of all ratios.
+
+By default on procedural faces at reduced width, in a few minutes on two cores: it shows that the chain works and is
+no evidence of accuracy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeface.workflows.demo_data import DemoFaces, prepare_faces
+from edgeface.workflows.demo_photo import PhotoResult, recognise_photo
+from edgeface_runtime.errors import InputError
+from edgeface_runtime.files import write_json
+
+if TYPE_CHECKING:
+    from edgeface.workflows.benchmark import BenchmarkReport
+
+__all__ = ["DemoReport", "DemoSettings", "run_demo"]
+
+Note = Callable[[str], None]
+RATES = (1e-3, 1e-2, 1e-1)
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo trains."""
+
+    faces: Path | None = None
+    """Identity folders of crops or photographs; None: procedural faces."""
+    ratios: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    arch: str = "iresnet50"
+    width: float = 0.25
+    """Scale of every width."""
+    people: int = 40
+    per_person: int = 12
+    """Pictures of each procedural person."""
+    epochs: tuple[int, int, int] = (6, 1, 3)
+    """Dense clean, clean after pruning, occluded with the mask."""
+    batch: int = 32
+    seed: int = 0
+    sensitivity_faces: int = 16
+    """Faces the sensitivity of each group is measured on."""
+
+    def __post_init__(self) -> None:
+        if len(self.epochs) != 3 or min(self.epochs) < 1:
+            raise InputError(f"--epochs takes three numbers from 1, such as 6,1,3, got {self.epochs}")
+        if not self.ratios:
+            raise InputError("--ratios is empty")
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What came out."""
+
+    faces: DemoFaces
+    bundles: dict[str, Path]
+    engines: dict[str, str]
+    """Ratio -> the engine's path, or why there is none."""
+    photo: PhotoResult
+    benchmark: BenchmarkReport
+    files: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        data: dict[str, Any] = _plain(asdict(self))
+        return data
+
+
+def run_demo(
+    settings: DemoSettings, out: Path, *, resume: bool = False, quiet: bool = False, note: Note
+) -> DemoReport:
+    """Run everything into `out`; a stopped demo goes on with `resume`.
+
+    Raises:
+        InputError: `out` is not empty and `resume` was not given, or bad faces.
+        GateError: an exported graph differs from its network.
+        MissingExtraError: a package of the extras train, cpu, plot or demo is missing.
+    """
+    from edgeface.workflows.benchmark import BenchmarkSettings, benchmark, bundle_subjects
+    from edgeface.workflows.benchmark_report import write_report
+
+    _require_extras()
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise InputError(f"{out} is not empty: name another --out, or go on with --resume")
+    faces = prepare_faces(settings.faces, out / "faces", settings.people, settings.per_person, settings.seed, note)
+    dense = _dense(settings, faces, out, quiet, note)
+    bundles, engines = {}, {}
+    for ratio in settings.ratios:
+        bundles[f"{ratio:g}"] = _one_ratio(settings, faces, dense, ratio, out / f"ratio_{ratio:g}", quiet, note)
+        engines[f"{ratio:g}"] = _engine(bundles[f"{ratio:g}"], out / f"ratio_{ratio:g}", note)
+    note("recognising a photograph, clean and with a mask drawn on")
+    smallest = bundles[f"{max(settings.ratios):g}"]
+    photo = recognise_photo(smallest, faces.test, out / "photo", _fallback_threshold(smallest), note)
+    measure = BenchmarkSettings(runs=20, warmup=3)
+    report = benchmark(bundle_subjects(list(bundles.values()), measure), measure, weights="trained", note=note)
+    files = write_report(report, out)
+    result = DemoReport(faces, bundles, engines, photo, report, (*files, photo.picture))
+    write_json(out / "demo.json", {"settings": _plain(asdict(settings)), **result.to_dict()})
+    return result
+
+
+def _dense(settings: DemoSettings, faces: DemoFaces, out: Path, quiet: bool, note: Note) -> Path:
+    from edgeface.models import build_spec
+
+    note(f"training the dense network, {settings.epochs[0]} epochs on clean faces")
+    return _train(settings, "clean", 0, faces.train, out / "dense", build_spec(settings.arch, settings.width), quiet)
+
+
+def _one_ratio(
+    settings: DemoSettings, faces: DemoFaces, dense: Path, ratio: float, folder: Path, quiet: bool, note: Note
+) -> Path:
+    """Prune, retrain, train occluded, judge, export, calibrate: returns the bundle."""
+    from edgeface.data.sample import sample_faces
+    from edgeface.models import load_checkpoint
+    from edgeface.pruning.run import prune_checkpoint
+    from edgeface_export.bundle_writer import write_bundle
+
+    bundle = folder / "bundle"
+    if (bundle / "manifest.json").is_file() and (folder / "finished").is_file():
+        return bundle
+    start = dense
+    if ratio > 0:
+        sample = sample_faces(faces.train, settings.sensitivity_faces, settings.seed)
+        pruned = folder / "pruned.safetensors"
+        note(f"ratio {ratio:g}: pruning, sensitivity on {len(sample.crops)} faces")
+        if not pruned.is_file():
+            prune_checkpoint(load_checkpoint(dense), ratio, pruned, faces=sample.crops, source_of_faces=sample.source)
+        note(f"ratio {ratio:g}: training clean, {settings.epochs[1]} epochs")
+        start = _train(settings, "clean", 1, faces.train, folder / "clean", pruned, quiet)
+    note(f"ratio {ratio:g}: training occluded with the mask, {settings.epochs[2]} epochs")
+    final = _train(settings, "occluded", 2, faces.train, folder / "occluded", start, quiet)
+    _judge(final, faces.test)
+    note(f"ratio {ratio:g}: exporting, PyTorch against ONNX")
+    sample = sample_faces(faces.test, 16, settings.seed)
+    manifest = write_bundle(
+        load_checkpoint(final), bundle, f"demo {ratio:g}", sample.crops, ("fp32", "fp16"), overwrite=True
+    )
+    note(f"ratio {ratio:g}: cosine at least {manifest.parity['fp32']['cosine_min']:.6f}")
+    _calibrate(bundle, faces.test, note)
+    (folder / "finished").touch()
+    return bundle
+
+
+def _train(settings: DemoSettings, stage: str, step: int, data: Path, out: Path, init: Any, quiet: bool) -> Path:
+    from edgeface.training.loop import train
+    from edgeface.training.settings import TrainSettings
+
+    if (out / "model.safetensors").is_file():
+        return out / "model.safetensors"
+    options = TrainSettings(
+        stage=stage,
+        epochs=settings.epochs[step],
+        batch=settings.batch,
+        lr=(0.1, 0.02, 0.05)[step],
+        schedule="cosine",
+        warmup=0.1,
+        seed=settings.seed,
+    )
+    mask = "decoder" if stage == "occluded" else None
+    result = train(options, data, out, init, mask=mask, resume=(out / "run.json").is_file(), quiet=quiet)
+    if not result.done:
+        raise InputError(f"stopped: go on with --resume ({out} holds {result.epochs} finished epochs)")
+    return result.checkpoint
+
+
+def _judge(checkpoint: Path, test: Path) -> None:
+    """Rank-1 among people nothing was trained on, clean and with masks, kept in the checkpoint."""
+    from edgeface.evaluation import Occlusion, evaluate_identify, open_embedder
+    from edgeface.evaluation.record import record_result
+
+    with open_embedder(checkpoint, device="cpu") as embedder:
+        for cover in (None, Occlusion("mask"), Occlusion("random")):
+            record_result(checkpoint, evaluate_identify(embedder, test, occlusion=cover, name="held-out").record())
+
+
+def _calibrate(bundle: Path, test: Path, note: Note) -> None:
+    """The threshold of the smallest rate that the held-out people can carry."""
+    from edgeface.evaluation import open_embedder
+    from edgeface.evaluation.threshold import calibrate_threshold, store_thresholds
+
+    with open_embedder(bundle, threads=1) as embedder:
+        for rate in RATES:
+            try:
+                found = calibrate_threshold(embedder, test, (rate,))
+            except InputError:
+                continue
+            store_thresholds(bundle, found)
+            return
+    note("too few held-out faces for a threshold: the photograph is decided at cosine .5")
+
+
+def _fallback_threshold(bundle: Path) -> float | None:
+    from edgeface_runtime.bundle import open_bundle
+
+    return None if open_bundle(bundle).manifest.thresholds else 0.5
+
+
+def _engine(bundle: Path, folder: Path, note: Note) -> str:
+    """Compile with TensorRT-RTX, which needs no GPU for that, where it is installed."""
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        note("no engine: pip install 'edgeface[rtx]' to compile one")
+        return "tensorrt-rtx is not installed"
+    from edgeface_export.build import build_engine
+    from edgeface_runtime.bundle import open_bundle
+
+    path = folder / "recognizer.engine"
+    built = build_engine(open_bundle(bundle).model_path("fp16"), path, "tensorrt-rtx", max_batch=8)
+    note(
+        f"engine: {built.flavour} {built.precision}, {built.build_s:.1f} s"
+        + (f", {built.note}" if built.note else "")
+    )
+    return str(path)
+
+
+def _require_extras() -> None:
+    """Refuse at once, not after minutes of training."""
+    from edgeface_runtime.errors import MissingExtraError
+
+    needed = {"torch": "train", "safetensors": "train", "onnx": "train", "onnxscript": "train"}
+    needed |= {"onnxruntime": "cpu", "matplotlib": "plot", "skimage": "demo"}
+    missing = [package for package in needed if importlib.util.find_spec(package) is None]
+    if missing:
+        extras = ",".join(dict.fromkeys(needed[package] for package in missing))
+        raise MissingExtraError(missing[0], extras)
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,207 @@
+"""Checkpoint -> bundle: all that a device needs, in one folder or one `.tar`, every figure in it counted or measured.
+
+The bundle is made in a hidden folder beside its place and renamed at the end, so a failed gate or a full disk leaves
+nothing behind and an existing bundle untouched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from edgeface.models import Checkpoint, CheckpointMeta, count
+from edgeface_export.onnx_export import Exported, export_onnx
+from edgeface_export.parity import GATE, compare, to_input
+from edgeface_export.precision import HALF_GATE, half_cosine, to_fp16
+from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.bundle import InputSpec, Manifest, Ratio, pack_bundle, write_manifest
+from edgeface_runtime.errors import InputError
+from edgeface_runtime.manifest import FORMAT, MANIFEST_NAME
+
+__all__ = ["MODELS", "write_bundle"]
+
+MODELS = {"fp32": "recognizer.onnx", "fp16": "recognizer.fp16.onnx"}
+"""Precision -> file in the bundle."""
+HALF_FACES = 4
+"""Faces run in real FP16 arithmetic, which a CPU does slowly."""
+
+
+def write_bundle(
+    checkpoint: Checkpoint,
+    out: Path,
+    name: str,
+    faces: np.ndarray,
+    precisions: Sequence[str] = ("fp32",),
+    *,
+    overwrite: bool = False,
+    opset: int = 18,
+    gate: float = GATE,
+    thresholds: Mapping[str, float] | None = None,
+    created: str | None = None,
+) -> Manifest:
+    """Export `checkpoint` at each precision, compare each with the network on `faces`, and write the bundle `out`.
+
+    Args:
+        out: a folder, or a path that ends in `.tar` for a single file.
+        faces: (N, H, W, 3) uint8 BGR, aligned crops.
+        precisions: of MODELS; fp32 is always written, the others are made from it.
+        overwrite: replace a bundle that is there. Anything else that is there is never replaced.
+        thresholds: false match rate as text -> cosine threshold, where they were measured.
+        created: ISO 8601 time in UTC; now, where not given.
+
+    Raises:
+        InputError: an unknown precision, no faces, or `out` is taken or cannot be written.
+        GateError: an exported graph differs from the network, or FP16 overflows; nothing is written.
+    """
+    wanted = _precisions(precisions)
+    to_input(faces[:1])  # bad faces are said before the work, not after it
+    _check_place(out, overwrite)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as exc:
+        raise InputError(f"cannot write {out}: {exc.strerror or exc}") from exc
+    try:
+        folder = work / "bundle"
+        folder.mkdir()
+        parity, notes, exported = _export(checkpoint, folder, wanted, faces, opset, gate)
+        manifest = replace(
+            _manifest(checkpoint, name, wanted, exported),
+            parity=parity,
+            thresholds=dict(thresholds or {}),
+            created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            extra={"export": notes},
+        )
+        manifest = write_manifest(folder, manifest)
+        if out.suffix == ".tar":
+            pack_bundle(folder, out)
+        else:
+            _put(folder, out, work / "replaced")
+        return manifest
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _precisions(asked: Sequence[str]) -> list[str]:
+    for precision in asked:
+        if precision not in MODELS:
+            raise InputError(f"unknown --precision {precision!r}: choose from {', '.join(MODELS)}")
+    return [precision for precision in MODELS if precision == "fp32" or precision in asked]
+
+
+def _export(
+    checkpoint: Checkpoint, folder: Path, precisions: Sequence[str], faces: np.ndarray, opset: int, gate: float
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Exported]:
+    model, main = checkpoint.model, folder / MODELS["fp32"]
+    exported = export_onnx(model, main, opset)
+    parity = {"fp32": compare(model, main, faces, gate).to_dict()}
+    notes: dict[str, Any] = {
+        "opset": opset,
+        "batch_norms_kept": list(exported.bn_kept),
+        "torch": str(torch.__version__),
+        "onnx": str(onnx.__version__),
+    }
+    if "fp16" in precisions:
+        half = folder / MODELS["fp16"]
+        report = to_fp16(main, half)
+        few = faces[:HALF_FACES]
+        parity["fp16"] = {
+            **compare(model, half, faces, min(gate, HALF_GATE)).to_dict(),
+            "arithmetic_cosine_min": half_cosine(model, few),
+            "arithmetic_faces": len(few),
+        }
+        notes["fp16"] = {
+            "nodes_kept_fp32": list(report.kept_fp32),
+            "weights_clamped": report.clamped,
+            "weights_vanished": report.vanished,
+        }
+    return parity, notes, exported
+
+
+def _manifest(checkpoint: Checkpoint, name: str, precisions: Sequence[str], exported: Exported) -> Manifest:
+    spec, meta = checkpoint.model.spec, checkpoint.meta
+    counts = count(spec)
+    height, width = spec.input_size
+    return Manifest(
+        name=name,
+        created="",
+        models={precision: MODELS[precision] for precision in precisions},
+        template=tuple((float(x), float(y)) for x, y in TEMPLATE),
+        outputs=exported.outputs,
+        embedding_size=spec.embedding,
+        masking=spec.mask.kind if spec.mask else "none",
+        input=InputSpec(height=height, width=width),
+        ratio=Ratio(float(meta.ratio_requested), float(meta.ratio_achieved)),
+        arch=spec.to_dict(),
+        macs=counts.macs,
+        parameters=counts.parameters,
+        accuracy=tuple(meta.accuracy),
+        training=_training(meta),
+        weights={"licence": meta.licence, "data": meta.data},
+    )
+
+
+def _training(meta: CheckpointMeta) -> dict[str, Any]:
+    return {
+        "stage": meta.stage,
+        "loss": meta.loss,
+        "seed": meta.seed,
+        "data": meta.data,
+        "epochs": meta.epochs,
+        "faces_seen": meta.faces_seen,
+        "history": list(meta.history),
+    }
+
+
+def _check_place(out: Path, overwrite: bool) -> None:
+    """Refuse what is not a bundle, and a bundle unless it may be replaced."""
+    if not os.path.lexists(out) or (out.suffix != ".tar" and out.is_dir() and not any(out.iterdir())):
+        return
+    if not _is_bundle(out):
+        raise InputError(f"{out} exists and is not a bundle: choose another --out")
+    if not overwrite:
+        raise InputError(f"{out} exists: choose another --out, or replace it with --force")
+
+
+def _is_bundle(out: Path) -> bool:
+    if out.is_symlink() or (out.suffix == ".tar") != out.is_file():
+        return False
+    try:
+        if out.is_dir():
+            text = (out / MANIFEST_NAME).read_bytes()
+        else:
+            with tarfile.open(out, "r:") as archive:
+                member = archive.extractfile(MANIFEST_NAME)
+                text = member.read() if member else b""
+        data = json.loads(text)
+    except (OSError, ValueError, KeyError, tarfile.TarError):
+        return False
+    return isinstance(data, dict) and data.get("format") == FORMAT
+
+
+def _put(folder: Path, out: Path, aside: Path) -> None:
+    """Move the finished folder to its place; the old one is only removed once the new one is there."""
+    replaced = out.is_dir() and any(out.iterdir())
+    try:
+        if replaced:
+            out.rename(aside)
+        try:
+            folder.rename(out)
+        except OSError:
+            if replaced:
+                aside.rename(out)
+            raise
+    except OSError as exc:
+        raise InputError(f"cannot write {out}: {exc.strerror or exc}") from exc

@@ -1,0 +1,86 @@
+"""Find `tensorrt` or `tensorrt_rtx` and the GPU, without touching what is not there.
+
+Both packages have nearly one interface, so the rest of the code takes the module as an argument.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+from edgeface_runtime.backends.driver import Gpu, require_gpu
+from edgeface_runtime.engine import FLAVOURS
+from edgeface_runtime.errors import DeviceError, EngineError, InputError, MissingExtraError
+
+__all__ = ["TrtLog", "find_gpu", "load_trt", "trt_log"]
+
+EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+"""Backend name -> extra that installs it."""
+LOG_LINES = 200
+
+
+def load_trt(backend: str) -> Any:
+    """The Python module of a backend.
+
+    Raises:
+        InputError: no such backend; the known ones are listed.
+        MissingExtraError: its package is not installed.
+        EngineError: it is installed but does not load.
+    """
+    if backend not in FLAVOURS:
+        raise InputError(f"unknown --backend {backend!r}: choose one of {', '.join(FLAVOURS)}")
+    try:
+        return importlib.import_module(FLAVOURS[backend])
+    except (ImportError, OSError, RuntimeError) as exc:
+        if isinstance(exc, ModuleNotFoundError) and exc.name == FLAVOURS[backend]:
+            raise MissingExtraError(FLAVOURS[backend], EXTRAS[backend]) from exc
+        # A stub package, or a shared library that is missing.
+        reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
+        raise EngineError(f"{FLAVOURS[backend]} is installed but does not load: {reason}") from exc
+
+
+def find_gpu(backend: str) -> Gpu | None:
+    """The GPU the engine is built on; None where there is none and `tensorrt-rtx` is asked, which needs none.
+
+    Raises:
+        DeviceError: `tensorrt` without a driver or GPU.
+    """
+    try:
+        return require_gpu()
+    except DeviceError as exc:
+        if backend == "tensorrt-rtx":
+            return None
+        raise DeviceError(
+            f"{backend} builds on the GPU the engine is for, and there is none here ({str(exc).split(': ')[0]}): "
+            "build on the device, or use --backend tensorrt-rtx"
+        ) from exc
+
+
+class TrtLog:
+    """What TensorRT complained about, newest last; it keeps one logger for the whole process."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.logger: Any = None
+
+    def add(self, message: str) -> None:
+        self.errors = [*self.errors[-LOG_LINES:], message.strip()]
+
+
+@functools.cache
+def trt_log(module: Any) -> TrtLog:
+    """The process's log for a TensorRT module; `errors` is emptied by whoever starts something new."""
+    log = TrtLog()
+    severe = (module.ILogger.Severity.INTERNAL_ERROR, module.ILogger.Severity.ERROR)
+
+    class Logger(module.ILogger):
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in severe:
+                log.add(message)
+
+    log.logger = Logger()
+    return log

@@ -1,0 +1,121 @@
+"""What runs a network: ONNX Runtime, TensorRT or TensorRT-RTX, each a small class used as a context manager.
+
+A backend runs where it was asked to or says why not; it never falls back on its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeface_runtime.errors import InputError
+
+__all__ = ["BACKENDS", "Backend", "check_batch", "open_backend", "parse_device"]
+
+
+class Backend(Protocol):
+    """One loaded network. Safe to share between threads."""
+
+    name: str
+    """Key in BACKENDS."""
+    device: str
+    """Where it really runs: cpu or cuda:N."""
+
+    def __enter__(self) -> Backend:
+        """The backend itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+    def close(self) -> None:
+        """Give memory back. Closing twice does nothing."""
+
+    def run(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """Run the network.
+
+        Args:
+            batch: (N, 3, H, W) float32, N >= 1.
+
+        Returns:
+            Output name -> float32 array whose first axis is N.
+
+        Raises:
+            InputError: a batch of another shape or dtype.
+            EngineError: the network failed.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What really runs: backend, provider, device, version, threads."""
+
+
+def _onnxruntime(path: Path, device: str, threads: int) -> Backend:
+    from edgeface_runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(path, device, threads)
+
+
+def _tensorrt(path: Path, device: str, threads: int) -> Backend:
+    from edgeface_runtime.backends.tensorrt import open_engine
+
+    return open_engine(path, "tensorrt", device)
+
+
+def _tensorrt_rtx(path: Path, device: str, threads: int) -> Backend:
+    from edgeface_runtime.backends.tensorrt import open_engine
+
+    return open_engine(path, "tensorrt-rtx", device)
+
+
+BACKENDS: dict[str, Callable[[Path, str, int], Backend]] = {
+    "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt,
+    "tensorrt-rtx": _tensorrt_rtx,
+}
+
+
+def open_backend(name: str, model_path: Path | str, device: str = "auto", threads: int = 0) -> Backend:
+    """Load a network.
+
+    Args:
+        name: onnxruntime, tensorrt or tensorrt-rtx.
+        model_path: an ONNX file; for the TensorRT backends an engine with its sidecar beside it.
+        device: cpu, cuda or cuda:N. `auto` is the CPU for onnxruntime and GPU 0 for the others.
+        threads: CPU threads within one operator; 0 leaves it to the backend.
+
+    Raises:
+        InputError: unknown backend, a device no one knows, or no such file.
+        MissingExtraError: the backend's package is not installed.
+        ArtefactError: the file is damaged or foreign.
+        DeviceError: not the device that was asked for.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"unknown backend {name!r}: known are {', '.join(BACKENDS)}")
+    if threads < 0:
+        raise InputError(f"--threads is {threads}: give 0 (automatic) or more")
+    return BACKENDS[name](Path(model_path), device, threads)
+
+
+def parse_device(device: str, auto: str) -> int | None:
+    """GPU number of a device's name, None for the CPU.
+
+    Raises:
+        InputError: not auto, cpu, cuda or cuda:N.
+    """
+    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", auto if device == "auto" else device)
+    if match is None:
+        raise InputError(f"unknown device {device!r}: give auto, cpu, cuda or cuda:N")
+    return None if match[0] == "cpu" else int(match[1] or 0)
+
+
+def check_batch(batch: npt.NDArray[np.float32]) -> None:
+    """Raise InputError unless `batch` is (N, 3, H, W) float32 with N >= 1."""
+    if batch.ndim != 4 or batch.shape[1] != 3 or batch.shape[0] < 1 or batch.dtype != np.float32:
+        raise InputError(f"a batch must be (N, 3, H, W) float32 with N >= 1, not {batch.shape} {batch.dtype}")

@@ -1,0 +1,207 @@
+"""Engines of TensorRT or TensorRT-RTX: strongly typed plans with one dynamic batch axis.
+
+The order matters: driver, package, sidecar, and only then the plan is deserialised (see engine.py). Batches larger
+than the profile's largest are split; nothing is padded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeface_runtime.backends import check_batch, parse_device
+from edgeface_runtime.backends.cuda import Cuda, open_cuda
+from edgeface_runtime.backends.driver import Gpu, require_gpu
+from edgeface_runtime.closing import Closing
+from edgeface_runtime.engine import FLAVOURS, check_sidecar, read_sidecar
+from edgeface_runtime.errors import DeviceError, EngineError, InputError, MissingExtraError
+from edgeface_runtime.files import require_file
+
+__all__ = ["TensorRTBackend", "open_engine"]
+
+EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+DTYPES: dict[str, type[np.generic]] = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT64": np.int64}
+
+
+def open_engine(path: Path, flavour: str, device: str = "auto", onnx_sha256: str | None = None) -> TensorRTBackend:
+    """Open an engine for running.
+
+    Args:
+        path: the engine; its sidecar lies beside it.
+        flavour: tensorrt or tensorrt-rtx.
+        device: auto (GPU 0), cuda or cuda:N.
+        onnx_sha256: of the model that should run; None where any will do.
+
+    Raises:
+        InputError: there is no such engine.
+        DeviceError: no driver or GPU, or the CPU was asked for.
+        MissingExtraError: TensorRT, or pycuda and cuda-python, are not installed.
+        ArtefactError, EngineError: damaged, stale or foreign; see `check_sidecar`.
+    """
+    require_file(path, "engine")
+    index = parse_device(device, auto="cuda")
+    if index is None:
+        raise DeviceError(f"{flavour} runs on a GPU, not on the CPU: give --device cuda, or --backend onnxruntime")
+    gpu = require_gpu(index)
+    try:
+        trt = importlib.import_module(FLAVOURS[flavour])
+    except (ImportError, OSError) as exc:
+        raise MissingExtraError(flavour, EXTRAS[flavour]) from exc
+    check_sidecar(
+        path, read_sidecar(path), flavour, str(trt.__version__), gpu.name, gpu.compute_capability, onnx_sha256
+    )
+    return TensorRTBackend(path, flavour, trt, open_cuda(index, EXTRAS[flavour]), gpu)
+
+
+class TensorRTBackend(Closing):
+    """One deserialised engine with its context, buffers and stream. Use `open_engine`, which checks before.
+
+    Args:
+        path: the engine.
+        flavour: tensorrt or tensorrt-rtx.
+        trt: that module.
+        cuda: memory and streams; closed with the backend.
+        gpu: what it runs on.
+    """
+
+    def __init__(self, path: Path, flavour: str, trt: Any, cuda: Cuda, gpu: Gpu) -> None:
+        self.name = flavour
+        self.device = f"cuda:{gpu.index}"
+        self._path, self._trt, self._cuda, self._gpu = path, trt, cuda, gpu
+        self._lock = threading.Lock()
+        self._buffers: dict[str, int] = {}
+        self._stream: int | None = None
+        self._context: Any = None
+        self._engine: Any = None
+        self._open = True
+        try:
+            with cuda.active():
+                self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self) -> None:
+        trt = self._trt
+        self._logger = _logger(trt)
+        self._runtime = trt.Runtime(self._logger)
+        self._engine = self._runtime.deserialize_cuda_engine(self._path.read_bytes())
+        if self._engine is None:
+            raise EngineError(f"engine {self._path} cannot be loaded ({self._logger.last}): build it again")
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(
+                f"engine {self._path} gets no context ({self._logger.last}): build with less --max-batch"
+            )
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        inputs = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
+        if len(inputs) != 1:
+            raise EngineError(f"engine {self._path} has {len(inputs)} inputs, a recogniser has 1: build it again")
+        self._input = inputs[0]
+        self._outputs = [n for n in names if n not in inputs]
+        self._dtypes = {n: self._dtype(n) for n in names}
+        shapes = [tuple(s) for s in self._engine.get_tensor_profile_shape(self._input, 0)]
+        self._min_batch, self._max_batch = int(shapes[0][0]), int(shapes[2][0])
+        self._sample = tuple(int(n) for n in shapes[2][1:])
+        if not self._context.set_input_shape(self._input, (self._max_batch, *self._sample)):
+            raise EngineError(f"engine {self._path} refuses its own profile ({self._logger.last}): build it again")
+        self._stream = self._cuda.new_stream()
+        for name in names:
+            shape = tuple(self._context.get_tensor_shape(name))
+            size_bytes = int(np.prod(shape)) * np.dtype(self._dtypes[name]).itemsize
+            self._buffers[name] = self._cuda.allocate(size_bytes)
+            self._context.set_tensor_address(name, self._buffers[name])
+
+    def _dtype(self, name: str) -> type[np.generic]:
+        kind = str(self._engine.get_tensor_dtype(name)).rsplit(".", 1)[-1]
+        if kind not in DTYPES:
+            raise EngineError(
+                f"engine {self._path} has a tensor {name} of type {kind}: build it from FP32 or FP16 ends"
+            )
+        return DTYPES[kind]
+
+    def close(self) -> None:
+        """Give all GPU memory back. Closing twice does nothing."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            with self._cuda.active():
+                # In this order: the context uses the engine, the engine uses the runtime.
+                self._context = self._engine = self._runtime = None
+                for pointer in self._buffers.values():
+                    self._cuda.free(pointer)
+                self._buffers.clear()
+                if self._stream is not None:
+                    self._cuda.free_stream(self._stream)
+                    self._stream = None
+            self._cuda.close()
+
+    def run(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """See `Backend.run`. A batch above the profile's largest is run in pieces."""
+        check_batch(batch)
+        if batch.shape[1:] != self._sample:
+            raise InputError(f"engine {self._path.name} takes faces of shape {self._sample}, not {batch.shape[1:]}")
+        with self._lock:
+            if not self._open:
+                raise InputError(f"the backend of {self._path.name} is closed: open it again")
+            with self._cuda.active():
+                step = self._max_batch
+                parts = [self._run(batch[i : i + step]) for i in range(0, len(batch), step)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+
+    def _run(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        assert self._stream is not None
+        if len(batch) < self._min_batch:
+            raise EngineError(
+                f"engine {self._path.name} takes {self._min_batch} faces or more at a time, not {len(batch)}: "
+                "build it again with edgeface build"
+            )
+        if not self._context.set_input_shape(self._input, batch.shape):
+            raise EngineError(f"engine {self._path.name} refuses the shape {batch.shape} ({self._logger.last})")
+        feed = np.ascontiguousarray(batch, dtype=self._dtypes[self._input])
+        answers = {
+            name: np.empty(tuple(self._context.get_tensor_shape(name)), dtype=self._dtypes[name])
+            for name in self._outputs
+        }
+        self._cuda.upload(self._buffers[self._input], feed, self._stream)
+        if not self._context.execute_async_v3(self._stream):
+            raise EngineError(f"engine {self._path.name} failed ({self._logger.last}): build it again")
+        for name, answer in answers.items():
+            self._cuda.download(answer, self._buffers[name], self._stream)
+        self._cuda.synchronize(self._stream)
+        return {name: np.asarray(answer, dtype=np.float32) for name, answer in answers.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """See `Backend.describe`."""
+        return {
+            "backend": self.name,
+            "provider": self._trt.__name__,
+            "device": self.device,
+            "version": str(self._trt.__version__),
+            "threads": None,
+            "gpu": self._gpu.name,
+            "compute_capability": self._gpu.compute_capability,
+            "memory": self._cuda.name,
+            "max_batch": self._max_batch,
+        }
+
+
+def _logger(trt: Any) -> Any:
+    """A logger that keeps the last error, to be named in ours, instead of printing."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.last = "no reason given"
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.last = " ".join(msg.split())[:200]
+
+    return Logger()

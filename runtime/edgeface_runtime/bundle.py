@@ -1,0 +1,147 @@
+"""A bundle: a folder, or one `.tar`, that is all a device needs to recognise faces.
+
+Opening one reads its manifest and checks every file against it. Hashes once checked are remembered (see cache.py);
+`verify(full=True)` reads everything again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeface_runtime.archive import Unpacked, forget_unpacked, pack_bundle, unpack_bundle
+from edgeface_runtime.cache import remembered_sha256
+from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.manifest import (
+    MANIFEST_NAME,
+    FileEntry,
+    InputSpec,
+    Manifest,
+    Ratio,
+    read_manifest,
+    write_manifest,
+)
+
+__all__ = [
+    "Bundle",
+    "FileEntry",
+    "InputSpec",
+    "Manifest",
+    "Ratio",
+    "open_bundle",
+    "pack_bundle",
+    "read_manifest",
+    "short_id",
+    "write_manifest",
+]
+
+
+def short_id(model_id: str) -> str:
+    """The first twelve digits of a model's id, for people."""
+    return model_id[:12]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open bundle whose files were checked."""
+
+    source: Path
+    """What was opened: a folder or a `.tar`."""
+    folder: Path
+    """Where the files lie."""
+    manifest: Manifest
+    """What the bundle says about itself."""
+    unpacked: Unpacked | None = field(default=None, repr=False, compare=False)
+    """Keeps a temporary folder alive, where the bundle is a `.tar` and the cache could not be written."""
+
+    @property
+    def model_id(self) -> str:
+        """Hex SHA-256 of the FP32 recogniser: galleries are bound to it, whatever precision runs."""
+        return self.manifest.files[self.manifest.models["fp32"]].sha256
+
+    def model_path(self, precision: str = "fp32") -> Path:
+        """The ONNX file of a precision.
+
+        Raises:
+            InputError: the bundle has no such precision; the known ones are listed.
+        """
+        return self.folder / self._model_name(precision)
+
+    def model_sha256(self, precision: str = "fp32") -> str:
+        """Hex SHA-256 of the ONNX file of a precision. Raises as `model_path` does."""
+        return self.manifest.files[self._model_name(precision)].sha256
+
+    def _model_name(self, precision: str) -> str:
+        try:
+            return self.manifest.models[precision]
+        except KeyError as exc:
+            known = ", ".join(sorted(self.manifest.models))
+            raise InputError(
+                f"{self.source} has no {precision} model, it has {known}: export it with --precision {precision}"
+            ) from exc
+
+    def verify(self, full: bool = False) -> None:
+        """Check the size and SHA-256 of every file the manifest lists; `full` reads all, whatever is remembered.
+
+        Raises:
+            ArtefactError: a file is missing, truncated or altered.
+        """
+        for name, entry in self.manifest.files.items():
+            path = self.folder / name
+            try:
+                size_bytes = path.stat().st_size
+                if size_bytes != entry.size_bytes:
+                    raise ArtefactError(
+                        f"{self.source} is damaged: {name} has {size_bytes} bytes, not {entry.size_bytes}: "
+                        "copy or export the bundle again"
+                    )
+                digest = remembered_sha256(path, full)
+            except FileNotFoundError as exc:
+                raise ArtefactError(
+                    f"{self.source} is damaged: {name} is missing: copy or export the bundle again"
+                ) from exc
+            except OSError as exc:
+                raise ArtefactError(f"cannot read {path}: {exc.strerror or exc}") from exc
+            if digest != entry.sha256:
+                raise ArtefactError(
+                    f"{self.source} is damaged: {name} is not the file that was exported (SHA-256 differs): "
+                    "copy or export the bundle again"
+                )
+
+
+def open_bundle(path: str | Path, full: bool = False) -> Bundle:
+    """Open a bundle and check it. `path` is a folder, its manifest, or a `.tar`; `full` re-reads what is remembered.
+
+    Raises:
+        InputError: there is nothing at `path`, or it is `default` (no default model is shipped yet).
+        ArtefactError: it is damaged, foreign or too new.
+    """
+    path = Path(path)
+    if str(path) == "default" and not path.exists():
+        raise InputError("no default model is shipped yet: give the path of a bundle made with edgeface export")
+    if not path.exists():
+        raise InputError(f"bundle not found: {path}")
+    if path.name == MANIFEST_NAME:
+        path = path.parent
+    if path.is_dir():
+        return _checked(Bundle(path, path, read_manifest(path)), full)
+    if path.suffix.lower() != ".tar":
+        raise ArtefactError(f"{path} is neither a bundle's folder nor a .tar: make a bundle with edgeface export")
+    try:
+        return _open_tar(path, full)
+    except ArtefactError:
+        # Perhaps only the unpacked copy is damaged: once more from the archive, which has the last word.
+        forget_unpacked(path)
+        return _open_tar(path, full)
+
+
+def _open_tar(path: Path, full: bool) -> Bundle:
+    unpacked = unpack_bundle(path)
+    return _checked(
+        Bundle(path, unpacked.folder, read_manifest(unpacked.folder, f"{path} ({MANIFEST_NAME})"), unpacked), full
+    )
+
+
+def _checked(bundle: Bundle, full: bool) -> Bundle:
+    bundle.verify(full)
+    return bundle

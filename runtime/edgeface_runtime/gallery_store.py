@@ -1,0 +1,177 @@
+"""The gallery's SQLite file: its tables, how it is opened, and SQLite's errors in one line each.
+
+WAL with synchronous=FULL: a template that was reported enrolled survives a power cut. `secure_delete` overwrites what
+is deleted, but only a checkpoint that truncates the WAL takes the last copy off the disk (see `finish_erasure`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgeface_runtime.errors import ArtefactError, InputError
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "connect",
+    "finish_erasure",
+    "guarded",
+    "initialise",
+    "is_empty",
+    "read_meta",
+    "transaction",
+]
+
+FORMAT = "edgeface-gallery"
+VERSION = 1
+MAGIC = b"SQLite format 3\0"
+BUSY_TIMEOUT_S = 5.0
+CHECKPOINT_TIMEOUT_MS = 500
+
+TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE templates (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, template BLOB NOT NULL, "
+    "source TEXT NOT NULL, created TEXT NOT NULL)",
+    "CREATE INDEX templates_by_name ON templates (name, id)",
+)
+
+
+@contextlib.contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Map SQLite's errors, once: damaged -> ArtefactError, busy, read-only or full -> InputError."""
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        text = str(exc)
+        if "locked" in text or "busy" in text:
+            raise InputError(f"gallery {path} is in use by another process: try again") from exc
+        if any(word in text for word in ("readonly", "unable to open", "full", "disk I/O")):
+            raise InputError(f"cannot use gallery {path}: {text}: it and its folder must be writable") from exc
+        raise ArtefactError(f"gallery {path} is damaged ({text}): restore a backup of it") from exc
+    except sqlite3.DatabaseError as exc:
+        raise ArtefactError(f"gallery {path} is damaged ({exc}): restore a backup of it") from exc
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One writing transaction: all of it, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def connect(path: Path, create: bool) -> sqlite3.Connection:
+    """Open the file and set it up for safe writing. It may still be empty, when `create` is set.
+
+    Raises:
+        InputError: missing (unless `create`), a folder, or not writable.
+        ArtefactError: not a SQLite file, or damaged.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a gallery")
+    if not path.exists():
+        if not create:
+            raise InputError(f"gallery not found: {path}: make one with edgeface enroll")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise InputError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    else:
+        try:
+            with path.open("rb") as stream:
+                head = stream.read(len(MAGIC))
+        except OSError as exc:
+            raise InputError(f"cannot read gallery {path}: {exc.strerror or exc}") from exc
+        if head != MAGIC and not (create and head == b""):
+            raise ArtefactError(f"{path} is not a gallery: it is no SQLite file: give the file edgeface enroll made")
+    with guarded(path):
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA secure_delete = ON").fetchall()
+            # Temporary tables and sorts stay in memory: no template in a temporary file.
+            connection.execute("PRAGMA temp_store = MEMORY")
+            if _is_ours(connection, path, create):
+                connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _is_ours(connection: sqlite3.Connection, path: Path, create: bool) -> bool:
+    """Whether this is our gallery, or an empty file we may make one; checked before anything is written to it."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if (not tables and create) or {"meta", "templates"} <= tables:
+        return True
+    raise ArtefactError(
+        f"{path} is not a gallery: it is another program's database: give the file edgeface enroll made"
+    )
+
+
+def initialise(connection: sqlite3.Connection, model_id: str, embedding_size: int) -> None:
+    """Make the tables, unless another process has just done so."""
+    with transaction(connection):
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            return
+        for statement in TABLES:
+            connection.execute(statement)
+        rows = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "model_id": model_id,
+            "embedding_size": str(embedding_size),
+        }
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", list(rows.items()))
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether there is no table yet."""
+    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+
+
+def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
+    """The gallery's header, checked.
+
+    Raises:
+        ArtefactError: foreign, damaged, or of another version.
+    """
+    meta = {str(key): str(value) for key, value in connection.execute("SELECT key, value FROM meta")}
+    if meta.get("format") != FORMAT:
+        raise ArtefactError(f"{path} is not a gallery: its format is {meta.get('format')!r}, not {FORMAT!r}")
+    version = meta.get("version", "")
+    if version != str(VERSION):
+        mend = "upgrade edgeface" if version.isdigit() and int(version) > VERSION else "enrol again"
+        raise ArtefactError(f"gallery {path} has version {version!r}, this edgeface reads version {VERSION}: {mend}")
+    if not meta.get("model_id") or not meta.get("embedding_size", "").isdigit():
+        raise ArtefactError(
+            f"gallery {path} is damaged (it does not say which model made it): restore a backup of it"
+        )
+    return meta
+
+
+def finish_erasure(connection: sqlite3.Connection) -> str | None:
+    """Take deleted templates off the disk: write the WAL back and truncate it. None, or why that is still pending.
+
+    SQLite does nothing, silently, while anybody reads: its `busy` answer is what is checked here.
+    """
+    connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS}").fetchall()
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.OperationalError as exc:
+        if "locked" not in str(exc):
+            raise
+        busy = 1
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}").fetchall()
+    if busy:
+        return "another process is reading the gallery: the deleted templates leave the disk once it has finished"
+    connection.execute("DELETE FROM meta WHERE key = 'erasure_pending'")
+    return None

@@ -1,0 +1,335 @@
+"""Recognition end to end: detect, align, embed, match. One object for a bundle and the backend that runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeface_runtime.align import TEMPLATE, align
+from edgeface_runtime.backends import BACKENDS, Backend, open_backend
+from edgeface_runtime.bundle import Bundle, open_bundle
+from edgeface_runtime.closing import Closing
+from edgeface_runtime.detect import Detector, Face, largest_central
+from edgeface_runtime.embedding import embed
+from edgeface_runtime.engine import FLAVOURS, engine_path
+from edgeface_runtime.errors import ArtefactError, FaceError, ImageError, InputError
+from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.image import read_image
+from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
+
+__all__ = ["FaceFinder", "Picture", "Recognizer"]
+
+Pixels = npt.NDArray[np.uint8]
+Picture = str | Path | Pixels
+"""A picture: its path, or (H, W, 3) uint8 BGR."""
+
+
+class FaceFinder(Protocol):
+    """What the recogniser needs of a detector."""
+
+    def detect(self, image: Pixels) -> list[Face]:
+        """Faces of a picture, the most prominent first."""
+
+    def close(self) -> None:
+        """Give memory back."""
+
+
+class Recognizer(Closing):
+    """A bundle, loaded and ready. A context manager, safe to share between threads. See `from_bundle`.
+
+    Args:
+        bundle: an open bundle.
+        backend: its recogniser, loaded; closed with this object.
+        precision: what that runs, for `describe`.
+        detector: finds faces; closed with this object. None makes MTCNN on the CPU when the first picture comes.
+        min_face: smallest face MTCNN looks for, pixels.
+        threads: CPU threads of MTCNN; 0 leaves it to the backend.
+
+    Raises:
+        ArtefactError: the bundle wants another alignment than this runtime makes.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        precision: str = "fp32",
+        detector: FaceFinder | None = None,
+        min_face: int = 40,
+        threads: int = 1,
+    ) -> None:
+        spec = bundle.manifest.input
+        if (spec.height, spec.width) != (112, 96) or not np.allclose(bundle.manifest.template, TEMPLATE, atol=1e-3):
+            raise ArtefactError(
+                f"{bundle.source} wants faces of {spec.height}x{spec.width} on a template of its own, this runtime "
+                "aligns to 112x96: upgrade edgeface"
+            )
+        self.bundle = bundle
+        self.backend = backend
+        self.precision = precision
+        self._detector = detector
+        self._min_face = min_face
+        self._threads = threads
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_bundle(
+        cls,
+        path: str | Path,
+        backend: str = "onnxruntime",
+        precision: str = "fp32",
+        device: str = "auto",
+        threads: int = 0,
+        *,
+        engine: str | Path | None = None,
+        min_face: int = 40,
+    ) -> Recognizer:
+        """Open a bundle and load its recogniser.
+
+        Args:
+            path: a bundle's folder or `.tar`.
+            backend: onnxruntime, tensorrt or tensorrt-rtx.
+            precision: fp32, fp16 or int8, as far as the bundle has it.
+            device: auto, cpu, cuda or cuda:N; auto is the CPU for onnxruntime and GPU 0 for the others.
+            threads: CPU threads; 0 leaves it to the backend.
+            engine: for the TensorRT backends; by default the one `edgeface build` keeps for this model.
+            min_face: smallest face to look for, pixels.
+
+        Raises:
+            InputError: no such bundle, backend, precision or engine.
+            ArtefactError: the bundle or engine is damaged, foreign or too new.
+            DeviceError: not the device that was asked for.
+            MissingExtraError: the backend's package is not installed.
+        """
+        if backend not in BACKENDS:
+            raise InputError(f"unknown backend {backend!r}: known are {', '.join(BACKENDS)}")
+        bundle = open_bundle(path)
+        model = bundle.model_path(precision)
+        if backend in FLAVOURS:
+            loaded = _open_engine(bundle, backend, precision, device, engine)
+        else:
+            loaded = open_backend(backend, model, device, threads)
+        try:
+            return cls(bundle, loaded, precision, None, min_face, threads or 1)
+        except BaseException:
+            loaded.close()
+            raise
+
+    def close(self) -> None:
+        """Give memory back. Closing twice does nothing."""
+        with self._lock:
+            detector, self._detector = self._detector, None
+        if detector is not None:
+            detector.close()
+        self.backend.close()
+
+    def describe(self) -> dict[str, Any]:
+        """The model, and what really runs it: backend, provider, device, version, threads."""
+        manifest = self.bundle.manifest
+        return {
+            "model": manifest.name,
+            "model_id": self.bundle.model_id,
+            "precision": self.precision,
+            "masking": manifest.masking,
+            "ratio": manifest.ratio.achieved,
+            **self.backend.describe(),
+        }
+
+    def open_gallery(self, path: str | Path, create: bool = False) -> Gallery:
+        """Open (or make) a gallery bound to this model. Raises as `Gallery` does."""
+        return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create)
+
+    def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
+        """The threshold to decide by: the caller's, else the bundle's.
+
+        Args:
+            value: the caller's own, a cosine.
+            fmr: a false match rate the bundle has a threshold for; None takes the smallest it has.
+
+        Raises:
+            InputError: none is known, or not for that rate.
+        """
+        if value is not None:
+            if not -1.0 <= value <= 1.0:
+                raise InputError(f"--threshold is {value}: give a cosine between -1 and 1")
+            return Threshold(float(value), "given")
+        known = self.bundle.manifest.thresholds
+        if not known:
+            raise InputError(
+                f"{self.bundle.source} carries no threshold: measure one with edgeface calibrate threshold, "
+                "or give --threshold"
+            )
+        rate = min(known, key=float) if fmr is None else fmr
+        if rate not in known:
+            raise InputError(
+                f"{self.bundle.source} has no threshold for a false match rate of {rate}, it has "
+                f"{', '.join(sorted(known, key=float))}: measure one with edgeface calibrate threshold"
+            )
+        return Threshold(float(known[rate]), f"bundle, false match rate {rate}")
+
+    def embed(self, crops: Pixels) -> Embeddings:
+        """Embed aligned faces.
+
+        Args:
+            crops: (N, 112, 96, 3) uint8 BGR.
+
+        Raises:
+            InputError: crops of another shape or dtype.
+            EngineError: the network failed.
+            ArtefactError: the network gave something other than embeddings.
+        """
+        return embed(self.backend, self.bundle.manifest, crops, f"the {self.precision} model of {self.bundle.source}")
+
+    def analyse(self, image: Picture) -> list[FaceResult]:
+        """Find and embed every face of a picture, the most prominent first; an empty list when there is none.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        pixels = _pixels(image)
+        return self._embed_faces(pixels, self._find(pixels))
+
+    def _find(self, pixels: Pixels) -> list[Face]:
+        with self._lock:
+            if self._detector is None:
+                self._detector = Detector(min_face=self._min_face, threads=self._threads)
+            detector = self._detector
+        return detector.detect(pixels)
+
+    def _embed_faces(self, pixels: Pixels, faces: Sequence[Face]) -> list[FaceResult]:
+        if not faces:
+            return []
+        spec = self.bundle.manifest.input
+        crops = np.stack([align(pixels, face.landmarks, (spec.height, spec.width)) for face in faces])
+        embeddings = self.embed(crops)
+        shares = embeddings.covered_share
+        return [
+            FaceResult(
+                box=np.asarray(face.box, np.float32),
+                landmarks=np.asarray(face.landmarks, np.float32),
+                score=float(face.score),
+                embedding=embeddings.vectors[i],
+                covered_share=None if shares is None else float(shares[i]),
+            )
+            for i, face in enumerate(faces)
+        ]
+
+    def single_face(self, image: Picture, largest: bool = False) -> FaceResult:
+        """Find and embed the one face of a picture; with `largest`, the most prominent of several.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            FaceError: no face, or several and not `largest`.
+        """
+        pixels = _pixels(image)
+        faces = self._find(pixels)
+        where = _source(image) or "the picture"
+        if not faces:
+            raise FaceError(f"no face found in {where}: use a picture with a face of {self._min_face} pixels or more")
+        if len(faces) > 1 and not largest:
+            raise FaceError(f"{len(faces)} faces found in {where}: crop it to one, or give --largest")
+        return self._embed_faces(pixels, [largest_central(faces, pixels.shape)])[0]
+
+    def enroll(self, gallery: Gallery, name: str, images: Sequence[Picture], largest: bool = False) -> Enrolment:
+        """Add one template a picture to a gallery: all pictures, or none if one of them will not do.
+
+        Raises:
+            ImageError, FaceError: see `single_face`.
+            ArtefactError: the gallery is of another model.
+            InputError: the name cannot be used, or the gallery cannot be written.
+        """
+        gallery.check_model(self.bundle.model_id)
+        return self.add(gallery, name, images, self.prepare(images, largest))
+
+    def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
+        """The one face of every picture, for `add`: look before a gallery is opened or made. Raises as `single_face`."""
+        return [self.single_face(image, largest) for image in images]
+
+    def add(
+        self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]
+    ) -> Enrolment:
+        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
+        sources = [_source(image) for image in images]
+        ids = gallery.enroll_many(name, [face.embedding for face in faces], sources)
+        return Enrolment(name.strip(), tuple(ids), tuple(sources), tuple(faces), self.describe())
+
+    def identify(self, image: Picture, gallery: Gallery, top: int = 5, threshold: float | None = None) -> ImageResult:
+        """Match every face of a picture against a gallery. A picture that cannot be read is an outcome, not an error.
+
+        Args:
+            image: a path, or (H, W, 3) uint8 BGR.
+            gallery: of this model.
+            top: how many candidates a face.
+            threshold: cosine from which a candidate is a match; None takes the bundle's (see `threshold`).
+
+        Raises:
+            InputError: no threshold is known, or `top` is below 1.
+            ArtefactError: the gallery is damaged or of another model.
+        """
+        gallery.check_model(self.bundle.model_id)
+        limit = self.threshold(threshold)
+        if top < 1:
+            raise InputError(f"--top is {top}: give at least 1")
+        try:
+            found = self.analyse(image)
+        except ImageError as exc:
+            return ImageResult(_source(image), "unreadable", str(exc), (), limit, self.describe())
+        faces = []
+        for face in found:
+            candidates = tuple(gallery.search(face.embedding, top))
+            match = candidates[0].name if candidates and candidates[0].score >= limit.value else None
+            faces.append(replace(face, candidates=candidates, match=match))
+        status, message = _outcome(len(faces))
+        return ImageResult(_source(image), status, message, tuple(faces), limit, self.describe())
+
+    def verify(
+        self, a: Picture, b: Picture, threshold: float | None = None, *, largest: bool = False
+    ) -> Verification:
+        """Whether two pictures show one person.
+
+        Raises:
+            InputError: no threshold is known.
+            ImageError, FaceError: see `single_face`.
+        """
+        limit = self.threshold(threshold)
+        first, second = self.single_face(a, largest), self.single_face(b, largest)
+        score = float(np.clip(first.embedding @ second.embedding, -1.0, 1.0))
+        return Verification(score, score >= limit.value, limit, first, second, self.describe())
+
+
+def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engine: str | Path | None) -> Backend:
+    from edgeface_runtime.backends.tensorrt import open_engine
+
+    onnx_sha256 = bundle.model_sha256(precision)
+    path = engine_path(onnx_sha256, backend) if engine is None else Path(engine)
+    if engine is None and not path.is_file():
+        raise InputError(
+            f"no {backend} engine of the {precision} model of {bundle.source} yet: "
+            f"build it with edgeface build {bundle.source} --backend {backend}"
+        )
+    return open_engine(path, backend, device, onnx_sha256)
+
+
+def _pixels(image: Picture) -> Pixels:
+    if not isinstance(image, np.ndarray):
+        return read_image(Path(image))
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ImageError(f"a picture must be (H, W, 3) uint8 BGR, not {image.shape} {image.dtype}")
+    pixels: Pixels = image
+    return pixels
+
+
+def _source(image: Picture) -> str:
+    return "" if isinstance(image, np.ndarray) else str(image)
+
+
+def _outcome(faces: int) -> tuple[Status, str]:
+    if faces == 0:
+        return "no_face", "no face found"
+    return ("ok", "one face") if faces == 1 else ("several_faces", f"{faces} faces")

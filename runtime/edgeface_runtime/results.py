@@ -1,0 +1,160 @@
+"""What recognition answers: frozen, typed, and the same as JSON by `to_dict()`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeface_runtime.gallery import Candidate
+
+__all__ = ["Embeddings", "Enrolment", "FaceResult", "ImageResult", "Status", "Threshold", "Verification"]
+
+Floats = npt.NDArray[np.float32]
+
+Status = Literal["ok", "no_face", "several_faces", "unreadable"]
+"""Outcome of one picture: one face, none, more than one, or not a picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Embeddings of N aligned faces."""
+
+    vectors: Floats
+    """(N, embedding_size) float32, unit rows."""
+    covered_share: Floats | None
+    """(N,) float32, how much of the face the model's mask discards, in [0, 1], uncalibrated; None without a mask."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From which score on two faces count as one person's."""
+
+    value: float
+    """Cosine in [-1, 1]; a score equal to it matches."""
+    source: str
+    """Where it comes from: the caller, or the bundle with the false match rate it was measured at."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {"value": self.value, "source": self.source}
+
+
+@dataclass(frozen=True, eq=False)
+class FaceResult:
+    """One face of a picture."""
+
+    box: Floats
+    """(4,) float32 x1, y1, x2, y2, pixels."""
+    landmarks: Floats
+    """(5, 2) float32 (x, y), pixels: left eye, right eye, nose, left mouth, right mouth as seen."""
+    score: float
+    """Confidence of the detection, in [0, 1]."""
+    embedding: Floats
+    """(embedding_size,) float32, unit length."""
+    covered_share: float | None = None
+    """How much of the face the model's mask discards, in [0, 1], uncalibrated; None without a mask."""
+    candidates: tuple[Candidate, ...] = ()
+    """The most alike people of the gallery, best first."""
+    match: str | None = None
+    """Name of the first candidate if its score reaches the threshold."""
+
+    def to_dict(self, with_embedding: bool = False) -> dict[str, Any]:
+        """As JSON data; the embedding (512 numbers) only when asked for."""
+        data: dict[str, Any] = {
+            "box": [round(float(v), 2) for v in self.box],
+            "landmarks": [[round(float(v), 2) for v in point] for point in self.landmarks],
+            "score": self.score,
+            "covered_share": self.covered_share,
+            "match": self.match,
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+        }
+        if with_embedding:
+            data["embedding"] = [float(v) for v in self.embedding]
+        return data
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """One picture: every face in it, or why there is none."""
+
+    source: str
+    """The picture's path; empty for an array."""
+    status: Status
+    """Outcome."""
+    message: str
+    """The outcome in one line."""
+    faces: tuple[FaceResult, ...]
+    """All faces, the most prominent first."""
+    threshold: Threshold | None
+    """What `match` was decided by; None where nothing was matched."""
+    backend: dict[str, Any]
+    """What really ran (Recognizer.describe)."""
+
+    def to_dict(self, with_embedding: bool = False) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "source": self.source,
+            "status": self.status,
+            "message": self.message,
+            "faces": [face.to_dict(with_embedding) for face in self.faces],
+            "threshold": None if self.threshold is None else self.threshold.to_dict(),
+            "backend": self.backend,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Enrolment:
+    """Templates added to a gallery."""
+
+    name: str
+    """Who was enrolled."""
+    ids: tuple[int, ...]
+    """Ids of the new templates, one a picture."""
+    sources: tuple[str, ...]
+    """The pictures."""
+    faces: tuple[FaceResult, ...]
+    """The face taken from each."""
+    backend: dict[str, Any]
+    """What really ran (Recognizer.describe)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "name": self.name,
+            "ids": list(self.ids),
+            "sources": list(self.sources),
+            "faces": [face.to_dict() for face in self.faces],
+            "backend": self.backend,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """Whether two pictures show one person."""
+
+    score: float
+    """Cosine in [-1, 1]."""
+    match: bool
+    """Whether the score reaches the threshold."""
+    threshold: Threshold
+    """What it was decided by."""
+    a: FaceResult
+    """The face of the first picture."""
+    b: FaceResult
+    """The face of the second picture."""
+    backend: dict[str, Any]
+    """What really ran (Recognizer.describe)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "score": self.score,
+            "match": self.match,
+            "threshold": self.threshold.to_dict(),
+            "a": self.a.to_dict(),
+            "b": self.b.to_dict(),
+            "backend": self.backend,
+        }

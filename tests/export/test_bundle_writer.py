@@ -1,0 +1,151 @@
+"""Bundles written and opened again: every figure, and what is never overwritten."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeface.models import Checkpoint, CheckpointMeta, FaceNet, count
+from edgeface_export import bundle_writer
+from edgeface_export.bundle_writer import write_bundle
+from edgeface_export.onnx_export import Exported
+from edgeface_runtime.bundle import open_bundle
+from edgeface_runtime.errors import GateError, InputError
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+META = CheckpointMeta(
+    stage="occluded",
+    ratio_requested=0.3,
+    ratio_achieved=0.298,
+    loss="cosface",
+    seed=7,
+    data="procedural faces",
+    licence="CC0",
+    epochs=2,
+    faces_seen=640,
+    history=("trained", "pruned"),
+    accuracy=({"protocol": "synthetic", "accuracy": 0.9},),
+)
+CREATED = "2026-01-02T03:04:05+00:00"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(masked: FaceNet) -> Checkpoint:
+    return Checkpoint(masked, META)
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Checkpoint, faces: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_bundle(checkpoint, out, "tiny", faces=faces, precisions=("fp16",), created=CREATED)
+    return out
+
+
+@pytest.fixture
+def quick(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter replaced by a copy of what it wrote before: for tests of places, not of graphs."""
+
+    def copied(model: FaceNet, path: Path, opset: int) -> Exported:
+        shutil.copy(bundle / "recognizer.onnx", path)
+        return Exported(path, path.stat().st_size, opset, 1, ("embedding", "covered_share"), 31, ("decoder.bn",))
+
+    monkeypatch.setattr(bundle_writer, "export_onnx", copied)
+
+
+def test_everything_a_device_needs(bundle: Path, masked: FaceNet) -> None:
+    opened = open_bundle(bundle, full=True)
+    manifest = opened.manifest
+    assert dict(manifest.models) == {"fp32": "recognizer.onnx", "fp16": "recognizer.fp16.onnx"}
+    assert sorted(manifest.files) == ["recognizer.fp16.onnx", "recognizer.onnx"]
+    assert (manifest.name, manifest.created, manifest.masking) == ("tiny", CREATED, "decoder")
+    assert manifest.outputs == ("embedding", "covered_share") and manifest.embedding_size == 512
+    assert (manifest.input.height, manifest.input.width, manifest.input.color) == (112, 96, "RGB")
+    assert manifest.template[0] == pytest.approx((30.2946, 51.6963), abs=1e-3)
+    assert (manifest.ratio.requested, manifest.ratio.achieved) == (0.3, 0.298)
+    counts = count(masked.spec)
+    assert (manifest.macs, manifest.parameters) == (counts.macs, counts.parameters)
+    assert manifest.arch["stages"][0]["out"] == 8
+    assert manifest.peak_memory_bytes is None and manifest.thresholds == {}
+    assert manifest.training["stage"] == "occluded" and manifest.training["history"] == ["trained", "pruned"]
+    assert manifest.weights == {"licence": "CC0", "data": "procedural faces"}
+    assert manifest.accuracy[0]["accuracy"] == 0.9
+    assert sorted(path.name for path in bundle.parent.iterdir()) == ["tiny"]
+
+
+def test_parity_is_measured_at_each_precision(bundle: Path) -> None:
+    parity = open_bundle(bundle).manifest.parity
+    assert parity["fp32"]["cosine_min"] > parity["fp16"]["cosine_min"] > 0.999
+    assert parity["fp32"]["faces"] == 6 and parity["fp16"]["arithmetic_faces"] == 4
+    assert 0.999 < parity["fp16"]["arithmetic_cosine_min"] < 1
+    export = open_bundle(bundle).manifest.extra["export"]
+    assert export["batch_norms_kept"] == ["decoder.bn"] and "output/Div" in export["fp16"]["nodes_kept_fp32"]
+
+
+def test_a_failed_gate_leaves_the_old_bundle(
+    quick: None, bundle: Path, checkpoint: Checkpoint, faces: np.ndarray
+) -> None:
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    with pytest.raises(GateError):
+        write_bundle(checkpoint, bundle, "new", faces=faces, overwrite=True, gate=1.1)
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+    assert [path.name for path in bundle.parent.iterdir()] == ["tiny"]
+
+
+def test_a_bundle_is_replaced_only_when_told(
+    quick: None, checkpoint: Checkpoint, bundle: Path, faces: np.ndarray, tmp_path: Path
+) -> None:
+    out = tmp_path / "bundle"
+    out.mkdir()  # an empty folder may be filled
+    write_bundle(checkpoint, out, "one", faces=faces)
+    with pytest.raises(InputError, match="--force"):
+        write_bundle(checkpoint, out, "two", faces=faces)
+    assert open_bundle(out).manifest.name == "one"
+    renamed = replace(checkpoint, meta=CheckpointMeta())
+    write_bundle(renamed, out, "two", faces=faces, overwrite=True)
+    assert open_bundle(out).manifest.name == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert open_bundle(out).model_id == open_bundle(bundle).model_id
+
+
+def test_what_is_not_a_bundle_is_never_replaced(checkpoint: Checkpoint, faces: np.ndarray, tmp_path: Path) -> None:
+    folder, file, tar = tmp_path / "photos", tmp_path / "notes", tmp_path / "archive.tar"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"x")
+    (folder / "manifest.json").write_text('{"format": "something else"}')
+    file.write_text("notes")
+    tar.write_text("not a tar")
+    for out in (folder, file, tar):
+        with pytest.raises(InputError, match="is not a bundle"):
+            write_bundle(checkpoint, out, "x", faces=faces, overwrite=True)
+    assert (folder / "a.jpg").exists() and file.read_text() == "notes" and tar.read_text() == "not a tar"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_one_tar_equal_bytes(
+    quick: None, checkpoint: Checkpoint, faces: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEFACE_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out" / "tiny.tar"
+    write_bundle(checkpoint, out, "tiny", faces=faces, created=CREATED)
+    first = out.read_bytes()
+    assert open_bundle(out).manifest.masking == "decoder"
+    write_bundle(checkpoint, out, "tiny", faces=faces, created=CREATED, overwrite=True)
+    assert out.read_bytes() == first
+    assert [path.name for path in out.parent.iterdir()] == ["tiny.tar"]
+
+
+def test_bad_requests(checkpoint: Checkpoint, faces: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown --precision 'int8': choose from fp32, fp16"):
+        write_bundle(checkpoint, tmp_path / "x", "x", faces=faces, precisions=("int8",))
+    with pytest.raises(InputError, match="faces"):
+        write_bundle(checkpoint, tmp_path / "x", "x", faces=faces[:0])
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        write_bundle(checkpoint, blocked / "x", "x", faces=faces)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,91 @@
+"""Tiny recognisers and bundles: real ONNX files with known weights, small enough for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.manifest import Manifest, write_manifest
+
+
+def write_tiny_onnx(path: Path, seed: int = 0, size: int = 512, half: bool = False) -> np.ndarray:
+    """A recogniser: 16x16 average pooling, one linear layer, L2 norm. Returns its weights (126, size) float32.
+
+    `covered_share` is the mean of the input brought to [0, 1]: 1 for a white picture, 0 for a black one.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind, dtype = (TensorProto.FLOAT16, np.float16) if half else (TensorProto.FLOAT, np.float32)
+    weights = np.random.default_rng(seed).standard_normal((126, size)).astype(dtype)
+    constants = {"w": weights, "halved": np.array(0.5, dtype), "axes": np.array([1, 2, 3], np.int64)}
+    nodes = [
+        helper.make_node("AveragePool", ["input"], ["pooled"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w"], ["raw"]),
+        helper.make_node("LpNormalization", ["raw"], ["embedding"], axis=1, p=2),
+        helper.make_node("ReduceMean", ["input", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "halved"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "halved"], ["covered_share"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("input", kind, ["batch", 3, 112, 96])],
+        [
+            helper.make_tensor_value_info("embedding", kind, ["batch", size]),
+            helper.make_tensor_value_info("covered_share", kind, ["batch"]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    return weights.astype(np.float32)
+
+
+def make_manifest(**changes: object) -> Manifest:
+    facts: dict[str, object] = {
+        "name": "tiny",
+        "created": "2026-01-02T03:04:05+00:00",
+        "models": {"fp32": "recognizer.onnx"},
+        "template": tuple((float(x), float(y)) for x, y in TEMPLATE),
+        "outputs": ("embedding", "covered_share"),
+        "masking": "decoder",
+        "thresholds": {"1e-2": 0.3, "1e-3": 0.5},
+        **changes,
+    }
+    return Manifest(**facts)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("EDGEFACE_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    pytest.importorskip("onnx", reason="needs onnx to make a tiny model: pip install 'edgeface[train]'")
+    path = tmp_path_factory.mktemp("tiny") / "recognizer.onnx"
+    return path, write_tiny_onnx(path)
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path, tiny_weights: tuple[Path, np.ndarray]) -> Callable[..., Path]:
+    """Makes a bundle's folder; keyword arguments change its manifest."""
+
+    def make(name: str = "bundle", **changes: object) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "recognizer.onnx").write_bytes(tiny_weights[0].read_bytes())
+        write_manifest(folder, make_manifest(**changes))
+        return folder
+
+    return make
