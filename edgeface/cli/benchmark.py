@@ -42,7 +42,7 @@ def benchmark(
 
     from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, random_subjects
     from edgeface.workflows.benchmark import benchmark as measure
-    from edgeface.workflows.benchmark_report import cells, columns, headline, write_report
+    from edgeface.workflows.benchmark_report import headline, sheets, write_report
 
     output = Output(json, quiet)
     settings = BenchmarkSettings(
@@ -57,7 +57,8 @@ def benchmark(
             )
             report = measure(subjects, settings, weights="random", note=output.note)
     output.data(report.to_dict())
-    output.table("", columns(report), cells(report))
+    for sheet in sheets(report):
+        output.table(sheet.title, sheet.columns, sheet.rows)
     for line in headline(report):
         output.line(line)
     if out is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, integers
+
+if TYPE_CHECKING:
+    from edgeface.workflows.demo_photo import PhotoResult
 
 __all__ = ["register"]
 
@@ -27,7 +30,7 @@ def demo(
     ratios: Annotated[str, typer.Option(help="Ratios to prune at.")] = "0,.1,.2,.3,.4,.5",
     arch: Annotated[str, typer.Option(help="iresnet50 or iresnet18.")] = "iresnet50",
     width: Annotated[float, typer.Option(help="Scale of every width.")] = 0.25,
-    epochs: Annotated[str, typer.Option(help="Epochs: dense clean, clean after pruning, occluded.")] = "6,1,3",
+    epochs: Annotated[str, typer.Option(help="Epochs: dense clean, clean after pruning, occluded.")] = "8,1,4",
     batch: Annotated[int, typer.Option(help="Faces per step.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder where a demo was stopped.")] = False,
@@ -35,14 +38,14 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """The whole chain: train, prune at every ratio, train occluded, export, build, enrol, recognise, benchmark."""
-    from edgeface.workflows.benchmark_report import cells, columns, headline
+    from edgeface.workflows.benchmark_report import headline, sheets
     from edgeface.workflows.demo import DemoSettings, run_demo
 
     output = Output(json, quiet)
     started = time.monotonic()
     stages = integers(epochs, "--epochs")
     if len(stages) != 3:
-        raise typer.BadParameter(f"takes three numbers, such as 6,1,3, got {epochs!r}", param_hint="--epochs")
+        raise typer.BadParameter(f"takes three numbers, such as 8,1,4, got {epochs!r}", param_hint="--epochs")
     settings = DemoSettings(
         faces=faces,
         ratios=floats(ratios, "--ratios"),
@@ -56,7 +59,11 @@ def demo(
         settings, out, resume=resume, quiet=quiet, note=lambda text: output.note(_stamp(started) + text)
     )
     output.data(report.to_dict())
-    output.table("", columns(report.benchmark), cells(report.benchmark))
+    for sheet in sheets(report.benchmark):
+        output.table(sheet.title, sheet.columns, sheet.rows)
+    output.table(
+        "photograph", ("ratio", "clean", "with a mask", "threshold"), [_photo(*row) for row in report.photos.items()]
+    )
     for line in headline(report.benchmark):
         output.line(line)
     if faces is None:
@@ -65,6 +72,11 @@ def demo(
         )
     for path in (*report.files, out / "demo.json"):
         output.wrote(path)
+
+
+def _photo(ratio: str, photo: PhotoResult) -> tuple[str, ...]:
+    """One line: what became of each probe."""
+    return (ratio, *(probe.words for probe in photo.probes.values()), f"{photo.threshold:.3f}")
 
 
 def _stamp(started: float) -> str:

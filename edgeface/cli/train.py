@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,6 +86,8 @@ def train(
         raise InputError(str(exc)) from exc
     init = start or _new(arch, width, head, stem_stride, mask)
     result = run(settings, data, out, init, mask=mask if start else None, resume=resume, quiet=quiet)
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
+        return
     output.data(
         {
             "checkpoint": str(result.checkpoint),
@@ -97,7 +100,8 @@ def train(
     )
     last = f", loss {result.losses[-1]:.3f}" if result.losses else ""
     output.line(f"{stage}: {result.epochs} of {epochs} epochs{last}, {result.faces_per_s:.0f} faces/s")
-    output.wrote(result.checkpoint)
+    if result.checkpoint.is_file():
+        output.wrote(result.checkpoint)
     if not result.done:
         raise typer.Exit(130)
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edgeface.data.folders import FaceFolder, Skipped
@@ -32,6 +34,21 @@ class Faces:
         self.pixels = pixels
         """(N, 112, 96, 3) uint8 BGR, or None: read from disk each time."""
         self.labels = np.array([label for _, label in folder.samples], dtype=np.int64)
+        self._shared: torch.Tensor | None = None
+
+    def share(self) -> None:
+        """Move the pixels to shared memory, so that processes started from here on read the one copy."""
+        if self.pixels is not None and self._shared is None:
+            self._shared = torch.from_numpy(self.pixels).share_memory_()  # type: ignore[no-untyped-call]
+            self.pixels = self._shared.numpy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "pixels": self.pixels if self._shared is None else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._shared is not None:
+            self.pixels = self._shared.numpy()
 
     def __len__(self) -> int:
         return len(self.labels)

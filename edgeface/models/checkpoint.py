@@ -113,17 +113,15 @@ def record_accuracy(path: Path, result: dict[str, Any]) -> None:
 
 def _read_header(path: Path) -> tuple[ArchSpec, CheckpointMeta]:
     require_file(path, "checkpoint")
-    with path.open("rb") as stream:
-        start = stream.read(2)
-    if start == b"PK" or start[:1] == b"\x80":
-        raise ArtefactError(
-            f"{path} holds a pickle (a torch.save file), which can run code when read: "
-            "edgeface reads .safetensors only"
-        )
     try:
         with safe_open(str(path), framework="pt") as stream:
             metadata = stream.metadata() or {}
     except (SafetensorError, OSError) as exc:
+        if _looks_pickled(path):
+            raise ArtefactError(
+                f"{path} holds a pickle (a torch.save file), which can run code when read: "
+                "edgeface reads .safetensors only"
+            ) from exc
         raise ArtefactError(f"{path} is not a readable safetensors file: damaged or truncated ({exc})") from exc
     if metadata.get("format") != FORMAT:
         raise ArtefactError(f"{path} is a safetensors file but not an edgeface checkpoint")
@@ -142,3 +140,11 @@ def _read_header(path: Path) -> tuple[ArchSpec, CheckpointMeta]:
     except (KeyError, TypeError, ValueError) as exc:
         raise ArtefactError(f"{path}: damaged checkpoint metadata ({exc})") from exc
     return spec, meta
+
+
+def _looks_pickled(path: Path) -> bool:
+    """A zip (torch.save) or a bare pickle. Asked only of files that are not safetensors, whose first bytes are a
+    length and may look like anything."""
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    return start == b"PK\x03\x04" or start[:1] == b"\x80"

@@ -109,6 +109,8 @@ class Job:
 
     def _loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         settings = self.settings
+        if settings.workers:
+            self.faces.share()
         samples = FaceDataset(
             self.faces,
             settings.seed,
@@ -120,6 +122,8 @@ class Job:
             batch_sampler=self.sampler,
             num_workers=settings.workers,
             collate_fn=_collate,
+            # Not forked: a copy of a process whose OpenMP or OpenCV threads have run hangs sooner or later.
+            multiprocessing_context="spawn" if settings.workers else None,
             worker_init_fn=_quiet_worker if settings.workers else None,
             generator=torch.Generator(),
             pin_memory=self.device.type == "cuda",

@@ -105,7 +105,7 @@ def _prepare(
         if init is None:
             raise InputError(f"{out} has no finished epoch: give the same --arch or --from again")
         model, meta = start_network(init, mask, settings.seed)
-        margin, words = start_margin(settings, model, meta, faces, init)
+        margin, words = start_margin(settings, model.to(device), meta, faces, init)
     precision = choose_precision(settings.precision, device)
     step = TrainStep(model, margin, precision).to(device)
     optimizer = torch.optim.SGD(

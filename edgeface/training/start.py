@@ -81,13 +81,14 @@ def imprint(model: FaceNet, faces: Faces, batch: int = 64) -> Tensor:
     labels = faces.labels
     first = np.searchsorted(labels, labels)  # samples are sorted by label
     chosen = np.flatnonzero(np.arange(len(labels)) - first < IMPRINT_FACES)
+    device = next(model.parameters()).device
     sums = torch.zeros(len(faces.folder.identities), model.spec.embedding)
     model.eval()
     for start in range(0, len(chosen), batch):
         part = chosen[start : start + batch]
         pixels = torch.from_numpy(np.stack([faces[int(index)] for index in part]))
-        vectors = torch.nn.functional.normalize(model(to_input(pixels).contiguous()))
-        sums.index_add_(0, torch.from_numpy(labels[part]), vectors)
+        vectors = torch.nn.functional.normalize(model(to_input(pixels.to(device)).contiguous()))
+        sums.index_add_(0, torch.from_numpy(labels[part]), vectors.cpu())
     model.train()
     return torch.nn.functional.normalize(sums)
 

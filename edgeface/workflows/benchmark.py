@@ -150,13 +150,15 @@ def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> lis
     """One subject a bundle, in the order of their ratios."""
     from edgeface_runtime.bundle import open_bundle
 
+    opened = [open_bundle(path) for path in bundles]
+    ratios = [bundle.manifest.ratio.requested for bundle in opened]
     subjects = []
-    for path in bundles:
-        bundle = open_bundle(path)
+    for bundle in opened:
         manifest = bundle.manifest
+        alone = ratios.count(manifest.ratio.requested) == 1
         subjects.append(
             Subject(
-                f"{manifest.ratio.requested:g} {manifest.name}" if len(bundles) > 1 else manifest.name,
+                f"{manifest.ratio.requested:g}" if alone else f"{manifest.ratio.requested:g} {manifest.name}",
                 bundle.model_path(settings.precision),
                 manifest.ratio.requested,
                 manifest.ratio.achieved,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,28 @@ from edgeface.workflows.benchmark import BenchmarkReport, Row
 from edgeface_runtime.errors import MissingExtraError
 from edgeface_runtime.files import atomic_path, write_bytes, write_json
 
-__all__ = ["cells", "columns", "headline", "write_report"]
-
-COLUMNS = ("ratio", "achieved", "params M", "MACs M", "size MB", "p50 ms", "p90 ms", "p99 ms", "speed-up")
+__all__ = ["Sheet", "headline", "sheets", "write_report"]
 
 
-def columns(report: BenchmarkReport) -> list[str]:
-    """Column heads: the fixed ones, a throughput for each batch above 1, an accuracy for each protocol."""
-    batches = [f"faces/s @{batch}" for batch in report.rows[0].throughput]
-    return [*COLUMNS, *batches, *(f"{name} %" for name in _protocols(report)), ""]
+@dataclass(frozen=True)
+class Sheet:
+    """A table, ready to be printed or written."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
 
 
-def cells(report: BenchmarkReport) -> list[list[str]]:
-    """The table's rows as text, in the order of `columns`."""
+def sheets(report: BenchmarkReport) -> list[Sheet]:
+    """Cost and speed of every row; and their accuracies, where there are any."""
+    batches = [f"{batch}: faces/s" for batch in report.rows[0].throughput]
+    speed = ["ratio", "achieved", "params M", "MACs M", "MB", "p50 ms", "p90", "p99", "speed-up", *batches, ""]
+    found = [Sheet("cost and speed", speed, [_cost(row) for row in report.rows])]
     protocols = _protocols(report)
-    return [
-        [*_fixed(row), *_accuracies(row, protocols), "not faster" if row.not_faster else ""] for row in report.rows
-    ]
+    if protocols:
+        rows = [[row.label, *_accuracies(row, protocols)] for row in report.rows]
+        found.append(Sheet("accuracy, %", ["ratio", *protocols], rows))
+    return found
 
 
 def headline(report: BenchmarkReport) -> list[str]:
@@ -59,7 +65,7 @@ def write_report(report: BenchmarkReport, folder: Path) -> list[Path]:
     return written
 
 
-def _fixed(row: Row) -> list[str]:
+def _cost(row: Row) -> list[str]:
     latency = [f"{row.latency_ms[key]:.2f}" if row.latency_ms else "" for key in ("p50", "p90", "p99")]
     return [
         row.label,
@@ -70,6 +76,7 @@ def _fixed(row: Row) -> list[str]:
         *latency,
         f"{row.speedup:.2f}x",
         *(f"{value:.0f}" for value in row.throughput.values()),
+        "not faster" if row.not_faster else "",
     ]
 
 
@@ -84,11 +91,11 @@ def _accuracies(row: Row, protocols: list[str]) -> list[str]:
 
 
 def _markdown(report: BenchmarkReport) -> str:
-    heads = columns(report)
     lines = ["# Benchmark by compression ratio", "", *headline(report), ""]
-    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(row) + " |" for row in cells(report)]
-    return "\n".join([*lines, "", "![parameters](figure6.png)", "", "![error and speed](figure7.png)", ""])
+    for sheet in sheets(report):
+        lines += [f"## {sheet.title.capitalize()}", "", "| " + " | ".join(sheet.columns) + " |"]
+        lines += ["|" + "---|" * len(sheet.columns), *("| " + " | ".join(row) + " |" for row in sheet.rows), ""]
+    return "\n".join([*lines, "![parameters](figure6.png)", "", "![error and speed](figure7.png)", ""])
 
 
 def _figure(title: str) -> tuple[Any, Any]:

@@ -37,10 +37,10 @@ class DemoSettings:
     arch: str = "iresnet50"
     width: float = 0.25
     """Scale of every width."""
-    people: int = 40
+    people: int = 48
     per_person: int = 12
     """Pictures of each procedural person."""
-    epochs: tuple[int, int, int] = (6, 1, 3)
+    epochs: tuple[int, int, int] = (8, 1, 4)
     """Dense clean, clean after pruning, occluded with the mask."""
     batch: int = 32
     seed: int = 0
@@ -49,7 +49,7 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         if len(self.epochs) != 3 or min(self.epochs) < 1:
-            raise InputError(f"--epochs takes three numbers from 1, such as 6,1,3, got {self.epochs}")
+            raise InputError(f"--epochs takes three numbers from 1, such as 8,1,4, got {self.epochs}")
         if not self.ratios:
             raise InputError("--ratios is empty")
 
@@ -62,7 +62,8 @@ class DemoReport:
     bundles: dict[str, Path]
     engines: dict[str, str]
     """Ratio -> the engine's path, or why there is none."""
-    photo: PhotoResult
+    photos: dict[str, PhotoResult]
+    """Ratio -> what its network made of the photograph."""
     benchmark: BenchmarkReport
     files: tuple[Path, ...]
 
@@ -94,12 +95,14 @@ def run_demo(
         bundles[f"{ratio:g}"] = _one_ratio(settings, faces, dense, ratio, out / f"ratio_{ratio:g}", quiet, note)
         engines[f"{ratio:g}"] = _engine(bundles[f"{ratio:g}"], out / f"ratio_{ratio:g}", note)
     note("recognising a photograph, clean and with a mask drawn on")
-    smallest = bundles[f"{max(settings.ratios):g}"]
-    photo = recognise_photo(smallest, faces.test, out / "photo", _fallback_threshold(smallest), note)
+    photos = {
+        ratio: recognise_photo(bundle, faces.test, out / f"ratio_{ratio}" / "photo", _fallback_threshold(bundle))
+        for ratio, bundle in bundles.items()
+    }
     measure = BenchmarkSettings(runs=20, warmup=3)
     report = benchmark(bundle_subjects(list(bundles.values()), measure), measure, weights="trained", note=note)
     files = write_report(report, out)
-    result = DemoReport(faces, bundles, engines, photo, report, (*files, photo.picture))
+    result = DemoReport(faces, bundles, engines, photos, report, (*files, next(iter(photos.values())).picture))
     write_json(out / "demo.json", {"settings": _plain(asdict(settings)), **result.to_dict()})
     return result
 

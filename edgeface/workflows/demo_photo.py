@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,11 +14,24 @@ from numpy.typing import NDArray
 from edgeface_runtime.errors import FaceError, MissingExtraError
 from edgeface_runtime.files import write_bytes
 
-__all__ = ["PhotoResult", "recognise_photo"]
+if TYPE_CHECKING:
+    from edgeface_runtime.results import ImageResult
+
+__all__ = ["PhotoResult", "Probe", "recognise_photo"]
 
 Pixels = NDArray[np.uint8]
 NAME = "astronaut"
 GREEN, RED, WHITE = (60, 170, 60), (60, 60, 200), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One changed copy of the photograph."""
+
+    words: str
+    """What became of it, in a few words."""
+    result: dict[str, Any]
+    """As `edgeface identify --json` gives it."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +42,12 @@ class PhotoResult:
     """The annotated pictures side by side."""
     gallery: Path
     people: int
-    probes: dict[str, dict[str, Any]]
-    """Probe -> result as `edgeface identify --json` gives it."""
+    """In the gallery."""
+    threshold: float
+    probes: dict[str, Probe]
 
 
-def recognise_photo(
-    bundle: Path, crops: Path, out: Path, threshold: float | None, note: Callable[[str], None]
-) -> PhotoResult:
+def recognise_photo(bundle: Path, crops: Path, out: Path, threshold: float | None) -> PhotoResult:
     """Enrol the people of `crops` and the photograph, then identify changed copies of the photograph.
 
     Args:
@@ -61,25 +73,29 @@ def recognise_photo(
         Recognizer.from_bundle(bundle, threads=1) as recognizer,
         recognizer.open_gallery(path, create=True) as gallery,
     ):
-        for sample, label in dict(reversed([(label, path) for path, label in folder.samples])).items():
-            vector = recognizer.embed(read_image(label)[None]).vectors[0]
-            gallery.enroll(folder.identities[sample], vector, label.name)
+        first = {label: picture for picture, label in reversed(folder.samples)}
+        for label, picture in first.items():
+            vector = recognizer.embed(read_image(picture)[None]).vectors[0]
+            gallery.enroll(folder.identities[label], vector, picture.name)
         recognizer.enroll(gallery, NAME, [photo], largest=True)
         people = len(gallery.people())
-        results, panels = {}, []
+        limit = recognizer.threshold(threshold).value
+        probes, panels = {}, []
         for name, probe in _probes(photo, recognizer.analyse).items():
             write_bytes(out / f"{name}.png", _encoded(probe))
             result = recognizer.identify(probe, gallery, 3, threshold)
-            results[name] = {**result.to_dict(), "source": f"{name}.png"}
+            probes[name] = Probe(_words(result), {**result.to_dict(), "source": f"{name}.png"})
             panels.append(_annotated(probe, name, result))
-            best = result.faces[0].candidates[0] if result.faces else None
-            limit = f"threshold {result.threshold.value:.3f}" if result.threshold else ""
-            found = f"nearest {best.name} at {best.score:.3f}, {limit}" if best else "no face found"
-            decided = result.faces[0].match or "unknown" if result.faces else "nobody"
-            note(f"{name}: {decided} ({found})")
-    picture = out / "recognition.png"
-    write_bytes(picture, _encoded(np.hstack(panels)))
-    return PhotoResult(picture, path, people, results)
+    shown = out / "recognition.png"
+    write_bytes(shown, _encoded(np.hstack(panels)))
+    return PhotoResult(shown, path, people, limit, probes)
+
+
+def _words(result: ImageResult) -> str:
+    if not result.faces or not result.faces[0].candidates:
+        return result.message
+    face, best = result.faces[0], result.faces[0].candidates[0]
+    return f"{best.name} {best.score:.3f}" if face.match else f"unknown (nearest {best.name} {best.score:.3f})"
 
 
 def _photograph() -> Pixels:
@@ -106,7 +122,7 @@ def _probes(photo: Pixels, analyse: Callable[[Pixels], Any]) -> dict[str, Pixels
     return {"clean": clean, "masked": masked}
 
 
-def _annotated(image: Pixels, title: str, result: Any) -> Pixels:
+def _annotated(image: Pixels, title: str, result: ImageResult) -> Pixels:
     """The picture with boxes, landmarks and names."""
     shown: Pixels = image.copy()
     for face in result.faces:

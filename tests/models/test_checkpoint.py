@@ -49,6 +49,26 @@ def test_pickle_is_refused(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
+def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    torch.save({"a": torch.zeros(1)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(ArtefactError, match="pickle"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("start", [0x80, 0x4B50])
+def test_a_header_length_that_looks_like_a_pickle_is_none(saved: tuple[Path, FaceNet], start: int) -> None:
+    """safetensors begins with the header's length: its low byte may be 0x80, its low two bytes PK."""
+    path, _ = saved
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    mask = 0xFF if start < 0x100 else 0xFFFF
+    wanted = length + (start - length) % (mask + 1)
+    header = whole[8 : 8 + length] + b" " * (wanted - length)
+    path.write_bytes(wanted.to_bytes(8, "little") + header + whole[8 + length :])
+    assert load_checkpoint(path).meta.seed == 7
+
+
 def test_damage_is_refused(saved: tuple[Path, FaceNet], tmp_path: Path) -> None:
     path, _ = saved
     whole = path.read_bytes()

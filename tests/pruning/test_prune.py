@@ -14,7 +14,7 @@ from torch import Tensor
 from edgeface.models import CheckpointMeta, FaceNet, build_spec, count, load_checkpoint, save_checkpoint
 from edgeface.pruning import prune, silenced
 from edgeface.pruning.allocate import achieved_ratio, allocate
-from edgeface.pruning.groups import cuts, groups, resized
+from edgeface.pruning.groups import Group, cuts, groups, resized
 from edgeface.pruning.importance import METHODS
 from edgeface_runtime.errors import InputError
 
@@ -92,6 +92,26 @@ def test_at_full_width_ratio_is_met_and_counts_fall(mask: str) -> None:
             assert after.filters < before.filters
             assert after.filters == pytest.approx((1 - achieved_ratio(parts, widths)) * count(spec).filters)
             before = after
+
+
+@pytest.mark.parametrize("width", [0.125, 0.25, 0.5])
+def test_no_count_ever_rises_with_the_ratio(width: float) -> None:
+    spec = build_spec("iresnet50", width, mask="decoder")
+    parts = groups(spec)
+    sensitivity = {part.name: float(np.random.default_rng(1).uniform(0.001, 0.9)) for part in parts}
+    before = allocate(parts, 0, 8, sensitivity)
+    for percent in range(1, 91):
+        widths = allocate(parts, percent / 100, 8, sensitivity)
+        assert all(widths[name] <= before[name] for name in widths)
+        before = widths
+
+
+def test_uniform_allocation_by_hand() -> None:
+    parts = [Group("a", 32, ("x",)), Group("b", 64, ("y", "z"))]
+    # 160 filters. Half of them, every group alike: a 16, b 32 -> 16 + 64 = 80 left.
+    assert allocate(parts, 0.5, 8, None) == {"a": 16, "b": 32}
+    # A tenth: the step that leaves its group least behind is b's (8 of 64 against 8 of 32), and it is enough.
+    assert allocate(parts, 0.1, 8, None) == {"a": 32, "b": 56}
 
 
 def test_sensitive_groups_lose_less() -> None:

@@ -242,6 +242,16 @@ def test_occluded_bf16_resumes_bit_equal(people: Path, tmp_path: Path, monkeypat
     assert parts.digest == whole.digest
 
 
+def test_sample_processes_change_nothing(people: Path, tmp_path: Path) -> None:
+    """After a run in this process, as OpenMP's threads are then running; and with faces read from disk."""
+    settings = replace(TINY, stage="occluded", epochs=1)
+    digests = {
+        train(changed, people, tmp_path / str(number), SPEC, quiet=True).digest
+        for number, changed in enumerate((settings, replace(settings, workers=1), replace(settings, memory_mib=0)))
+    }
+    assert len(digests) == 1
+
+
 def test_class_weights_start_at_mean_embeddings(people: Path, straight: Path, tmp_path: Path) -> None:
     """From a checkpoint elsewhere, or with other people, trained embeddings already point to their person."""
     alone = tmp_path / "alone.safetensors"
