@@ -26,7 +26,11 @@ def inspect(
     output = Output(json, quiet)
     data = _describe(file)
     output.data(data)
-    output.table(str(file), ("", "value"), [(key, _short(value)) for key, value in data.items()])
+    for key, value in data.items():
+        entries = _entries(value)
+        output.line(f"{key:<16} {entries[0]}")
+        for entry in entries[1:]:
+            output.line(f"{'':<16} {entry}")
 
 
 def _describe(file: Path) -> dict[str, Any]:
@@ -63,6 +67,12 @@ def _describe(file: Path) -> dict[str, Any]:
     return {"kind": "checkpoint", **asdict(count(spec)), **asdict(meta), "arch": spec.to_dict()}
 
 
-def _short(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= 100 else text[:97] + "..."
+def _entries(value: Any) -> list[str]:
+    """One line an entry; what is empty is a dash."""
+    if isinstance(value, dict):
+        lines = [f"{key}: {entry}" for key, entry in value.items()]
+    elif isinstance(value, list | tuple):
+        lines = [str(entry) for entry in value]
+    else:
+        lines = [] if value is None or value == "" else [str(value)]
+    return lines or ["-"]

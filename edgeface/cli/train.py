@@ -29,6 +29,9 @@ def train(
     arch: Annotated[str, typer.Option(help="iresnet50 (the paper's) or iresnet18.")] = "iresnet50",
     mask: Annotated[str | None, typer.Option(help="none or decoder; default: as --from, else none.")] = None,
     start: Annotated[Path | None, typer.Option("--from", metavar="CKPT", help="Checkpoint to start from.")] = None,
+    prune_first: Annotated[
+        float | None, typer.Option(help="The paper's order: prune the new network to this ratio, then train.")
+    ] = None,
     width: Annotated[float, typer.Option(help="Scale of every width.")] = 1.0,
     head: Annotated[str, typer.Option(help="flatten (BN, linear, BN) or pool (average pool, linear).")] = "flatten",
     stem_stride: Annotated[int, typer.Option(help="Stride of conv1: 1 or 2.")] = 1,
@@ -84,7 +87,9 @@ def train(
         )
     except ValueError as exc:
         raise InputError(str(exc)) from exc
-    init = start or _new(arch, width, head, stem_stride, mask)
+    init: Path | ArchSpec = start or _new(arch, width, head, stem_stride, mask)
+    if prune_first is not None:
+        init = _pruned(init, prune_first, data, out, seed, resume)
     result = run(settings, data, out, init, mask=mask if start else None, resume=resume, quiet=quiet)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
@@ -110,6 +115,20 @@ def _new(arch: str, width: float, head: str, stem_stride: int, mask: str | None)
     from edgeface.models import build_spec
 
     return build_spec(arch, width, stem_stride=stem_stride, head=head, mask=mask or "none")
+
+
+def _pruned(init: Path | ArchSpec, ratio: float, data: Path, out: Path, seed: int, resume: bool) -> Path:
+    """The new network, pruned before training."""
+    from edgeface.data.sample import sample_faces
+    from edgeface.pruning.first import prune_untrained
+    from edgeface.training.state import claim_folder
+    from edgeface_runtime.errors import InputError
+
+    if isinstance(init, Path):
+        raise InputError("--prune-first is for new networks: prune a checkpoint with edgeface prune")
+    claim_folder(out, resume)
+    sample = sample_faces(data, 32, seed)
+    return prune_untrained(init, ratio, out, seed, sample.crops, sample.source)
 
 
 def _range(text: str | None, flag: str) -> tuple[float, float] | None:

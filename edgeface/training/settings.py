@@ -18,6 +18,8 @@ STAGES: dict[str, tuple[float, tuple[float, ...]]] = {
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
+FLAGS = {"kinds": "--kind", "even": "evening (--uneven)"}
+"""Settings whose flag has another name."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ class TrainSettings:
         for entry in fields(self):
             ours, theirs = getattr(self, entry.name), getattr(other, entry.name)
             if entry.name not in self.FREE and ours != theirs:
-                found.append(f"--{entry.name.replace('_', '-')} {ours}, now {theirs}")
+                flag = FLAGS.get(entry.name, f"--{entry.name.replace('_', '-')}")
+                found.append(f"{flag} {ours}, now {theirs}")
         return found
 
 
