@@ -43,11 +43,14 @@ def benchmark(
     from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, random_subjects
     from edgeface.workflows.benchmark import benchmark as measure
     from edgeface.workflows.benchmark_report import headline, sheets, write_report
+    from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
     settings = BenchmarkSettings(
         backend, device, threads, integers(batch, "--batch"), warmup=warmup, runs=runs, precision=precision
     )
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file: name a folder")
     if bundles:
         report = measure(bundle_subjects(bundles, settings), settings, weights="trained", note=output.note)
     else:

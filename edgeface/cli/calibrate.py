@@ -38,10 +38,11 @@ def threshold(
     """Measure the cosine threshold for a false match rate and write it into the bundle."""
     from edgeface.cli.progress import bar
     from edgeface.evaluation import Occlusion, open_embedder
-    from edgeface.evaluation.threshold import calibrate_threshold, store_thresholds
+    from edgeface.evaluation.threshold import calibrate_threshold, check_storable, store_thresholds
 
     output = Output(json, quiet)
     rates = floats(fmr, "--fmr")
+    check_storable(bundle)
     cover = None if occlusion == "none" else Occlusion(occlusion, seed=seed)
     with open_embedder(bundle, precision=precision, threads=threads) as embedder, bar("embedding", quiet) as progress:
         result = calibrate_threshold(

@@ -47,6 +47,9 @@ def align(
             "skipped": skipped,
         }
     )
+    if not report.aligned and report.skipped:
+        first = report.skipped[0]
+        raise InputError(f"none of {len(skipped)} pictures could be aligned, first {first.source}: {first.reason}")
     total = report.aligned + len(report.skipped)
     output.line(f"{report.aligned} of {total} pictures aligned, {report.identities} people, {len(skipped)} skipped")
     for entry in report.skipped[:10]:
@@ -96,8 +99,11 @@ def synthetic(
     """Draw procedural faces as identity folders: for trying things out, no evidence of accuracy."""
     from edgeface.cli.progress import bar
     from edgeface.data.synthetic import write_synthetic
+    from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
+    if seed < 0:
+        raise InputError(f"--seed must be at least 0, got {seed}")
     with bar("drawing", quiet) as progress:
         written = write_synthetic(target, people, per_person, seed, progress)
     output.wrote(target)

@@ -40,12 +40,13 @@ def demo(
     """The whole chain: train, prune at every ratio, train occluded, export, build, enrol, recognise, benchmark."""
     from edgeface.workflows.benchmark_report import headline, sheets
     from edgeface.workflows.demo import DemoSettings, run_demo
+    from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
     started = time.monotonic()
     stages = integers(epochs, "--epochs")
     if len(stages) != 3:
-        raise typer.BadParameter(f"takes three numbers, such as 8,1,4, got {epochs!r}", param_hint="--epochs")
+        raise InputError(f"--epochs takes three numbers, such as 8,1,4, got {epochs!r}")
     settings = DemoSettings(
         faces=faces,
         ratios=floats(ratios, "--ratios"),

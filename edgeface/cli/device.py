@@ -73,6 +73,8 @@ def identify(
     quiet: Quiet = False,
 ) -> None:
     """Match every face of every picture against a gallery. Exit code 1 when no face matched anybody."""
+    from edgeface_runtime.errors import ImageError
+
     output = Output(json, quiet)
     with (
         _open(bundle, backend, precision, device, threads, min_face) as recognizer,
@@ -80,9 +82,10 @@ def identify(
     ):
         results = [recognizer.identify(image, people, top, threshold) for image in images]
     output.data([result.to_dict() for result in results])
-    output.table(_decided_by(results[0]), IDENTIFY_COLUMNS, [row for result in results for row in _rows(result)])
     if all(result.status == "unreadable" for result in results):
-        raise typer.Exit(2)
+        more = f" (nor can the other {len(results) - 1})" if len(results) > 1 else ""
+        raise ImageError(results[0].message + more)
+    output.table(_decided_by(results[0]), IDENTIFY_COLUMNS, [row for result in results for row in _rows(result)])
     if not any(face.match for result in results for face in result.faces):
         raise typer.Exit(1)
 

@@ -42,36 +42,42 @@ def evaluate(
     """Measure accuracy on pairs (LFW's ten folds) or by identification, clean or occluded."""
     from edgeface.cli.progress import bar
     from edgeface.evaluation import Occlusion, evaluate_identify, evaluate_pairs, open_embedder, parse_folds
-    from edgeface.evaluation.record import record_result
+    from edgeface.evaluation.record import check_recordable, record_result
     from edgeface_runtime.errors import InputError
     from edgeface_runtime.files import write_json
 
     output = Output(json, quiet)
     if protocol not in ("verify", "identify"):
         raise InputError(f"unknown --protocol {protocol!r}: choose verify or identify")
+    if protocol == "identify" and (pairs is not None or folds is not None):
+        raise InputError("--pairs and --folds belong to --protocol verify: leave them out")
+    if protocol == "verify" and pairs is None:
+        raise InputError("--protocol verify needs --pairs FILE in LFW's format")
+    if share is not None and occlusion == "none":
+        raise InputError("--share says how much --occlusion covers: give both")
+    if record:
+        check_recordable(model)
+    chosen = None if folds is None else parse_folds(folds)
     if not images.is_dir():
         raise InputError(f"--images {images} is not a folder")
     cover = None if occlusion == "none" else Occlusion(occlusion, share, seed)
     embedder = open_embedder(model, backend=backend, precision=precision, device=device, threads=threads)
     with embedder, bar("embedding", quiet) as progress:
         result: VerifyResult | IdentifyResult
-        if protocol == "identify":
+        if pairs is None:
             result = evaluate_identify(embedder, images, occlusion=cover, name=name, progress=progress)
-        elif pairs is None:
-            raise InputError("--protocol verify needs --pairs FILE in LFW's format")
         else:
-            chosen = None if folds is None else parse_folds(folds)
             result = evaluate_pairs(
                 embedder, images, pairs, occlusion=cover, folds=chosen, name=name, progress=progress
             )
+    output.data(result.to_dict())  # before anything is written, which may fail
+    _show(output, result)
     if record:
         record_result(model, result.record())
         output.wrote(model)
     if out is not None:
         write_json(out, result.to_dict())
         output.wrote(out)
-    output.data(result.to_dict())
-    _show(output, result)
 
 
 def _show(output: Output, result: VerifyResult | IdentifyResult) -> None:

@@ -28,25 +28,34 @@ def export(
     ] = None,
     count: Annotated[int, typer.Option(help="How many faces they are compared on.")] = 32,
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of the bundle.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the manifest.")] = "",
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 to 20.")] = 18,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a bundle: ONNX graphs compared with PyTorch, and a manifest. A failed comparison writes nothing."""
+    from dataclasses import replace
+
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint
     from edgeface_export.bundle_writer import write_bundle
+    from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
+    wanted = words(precision)
+    if not wanted:
+        raise InputError("--precision is empty: choose from fp32, fp16")
     source = load_checkpoint(checkpoint)
+    if licence:
+        source = replace(source, meta=replace(source.meta, licence=licence))
     sample = sample_faces(faces, count)
     manifest = write_bundle(
         source,
         out,
         name or out.name.removesuffix(".tar"),
         sample.crops,
-        words(precision),
+        wanted,
         overwrite=force,
         opset=opset,
     )

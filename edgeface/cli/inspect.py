@@ -12,6 +12,10 @@ from edgeface.cli.output import Json, Output, Quiet
 __all__ = ["register"]
 
 
+CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+"""What checkpoints are called; those of torch.save are named as such and refused."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(inspect)
@@ -36,9 +40,10 @@ def inspect(
 def _describe(file: Path) -> dict[str, Any]:
     from edgeface_runtime.errors import InputError
 
-    if not file.exists():
+    bundle_like = file.is_dir() or file.suffix == ".tar" or str(file) == "default"
+    if not file.exists() and not bundle_like:
         raise InputError(f"file not found: {file}")
-    if file.is_dir() or file.suffix == ".tar":
+    if bundle_like:
         from edgeface_runtime.bundle import open_bundle
 
         bundle = open_bundle(file, full=True)
@@ -47,7 +52,7 @@ def _describe(file: Path) -> dict[str, Any]:
         from edgeface_runtime.engine import read_sidecar
 
         return {"kind": "engine", **read_sidecar(file).to_dict()}
-    if file.suffix == ".db":
+    if file.suffix == ".db" or _starts_with(file, b"SQLite format 3"):
         from edgeface_runtime.gallery import Gallery
 
         with Gallery(file) as gallery:
@@ -58,6 +63,11 @@ def _describe(file: Path) -> dict[str, Any]:
                 "people": len(people),
                 "templates": sum(person.templates for person in people),
             }
+    if file.suffix not in CHECKPOINTS:
+        raise InputError(
+            f"{file} is none of edgeface's files: give a checkpoint (.safetensors), a bundle (a folder or .tar), "
+            "an engine (.engine) or a gallery (.db)"
+        )
     from dataclasses import asdict
 
     from edgeface.models import count
@@ -65,6 +75,11 @@ def _describe(file: Path) -> dict[str, Any]:
 
     spec, meta = read_meta(file)
     return {"kind": "checkpoint", **asdict(count(spec)), **asdict(meta), "arch": spec.to_dict()}
+
+
+def _starts_with(file: Path, signature: bytes) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(signature)) == signature
 
 
 def _entries(value: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -33,6 +34,7 @@ EXTRAS = {
     "skimage": "demo",
 }
 """Which extra brings a package."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _version(value: bool) -> None:
@@ -69,9 +71,11 @@ def run() -> None:
             raise
         _fail(MissingExtraError(package, EXTRAS[package]))
     except OSError as exc:
-        if isinstance(exc, BrokenPipeError) or exc.filename is None:
+        # Of a rename that failed, the second name is the one the user gave.
+        name = exc.filename2 or exc.filename or ("disk" if exc.errno in DISK_FULL else None)
+        if isinstance(exc, BrokenPipeError) or name is None:
             raise
-        _fail(InputError(f"{exc.filename}: {exc.strerror}"))
+        _fail(InputError(f"{name}: {exc.strerror}"))
 
 
 def _fail(error: EdgefaceError) -> None:

@@ -35,11 +35,15 @@ def prune(
     from edgeface.cli.progress import steps
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint
+    from edgeface.pruning.allocate import allocate
     from edgeface.pruning.groups import groups
+    from edgeface.pruning.importance import importance
     from edgeface.pruning.run import prune_checkpoint
 
     output = Output(json, quiet)
     source = load_checkpoint(checkpoint)
+    importance(method)  # bad settings are refused before any work
+    allocate(groups(source.model.spec), ratio, round_to, None)
     sample = None if uniform or ratio == 0 else sample_faces(data, faces)
     if sample:
         output.note(f"sensitivity on {len(sample.crops)} {sample.source}")

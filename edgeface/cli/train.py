@@ -58,8 +58,11 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train one stage: clean, or occluded with a feature mask. Under torchrun it uses all processes."""
+    from edgeface.data.folders import scan
+    from edgeface.models.checkpoint import read_meta
     from edgeface.training.loop import train as run
     from edgeface.training.settings import TrainSettings
+    from edgeface.training.state import claim_folder
     from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
@@ -87,10 +90,14 @@ def train(
         )
     except ValueError as exc:
         raise InputError(str(exc)) from exc
+    claim_folder(out, resume)
     init: Path | ArchSpec = start or _new(arch, width, head, stem_stride, mask)
+    if start is not None:
+        read_meta(start)  # a bad checkpoint is refused before all faces are read
+    folder = scan(data)
     if prune_first is not None:
-        init = _pruned(init, prune_first, data, out, seed, resume)
-    result = run(settings, data, out, init, mask=mask if start else None, resume=resume, quiet=quiet)
+        init = _pruned(init, prune_first, data, out, seed)
+    result = run(settings, folder, out, init, mask=mask if start else None, resume=resume, quiet=quiet)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
     output.data(
@@ -117,23 +124,25 @@ def _new(arch: str, width: float, head: str, stem_stride: int, mask: str | None)
     return build_spec(arch, width, stem_stride=stem_stride, head=head, mask=mask or "none")
 
 
-def _pruned(init: Path | ArchSpec, ratio: float, data: Path, out: Path, seed: int, resume: bool) -> Path:
+def _pruned(init: Path | ArchSpec, ratio: float, data: Path, out: Path, seed: int) -> Path:
     """The new network, pruned before training."""
     from edgeface.data.sample import sample_faces
     from edgeface.pruning.first import prune_untrained
-    from edgeface.training.state import claim_folder
     from edgeface_runtime.errors import InputError
 
     if isinstance(init, Path):
         raise InputError("--prune-first is for new networks: prune a checkpoint with edgeface prune")
-    claim_folder(out, resume)
     sample = sample_faces(data, 32, seed)
     return prune_untrained(init, ratio, out, seed, sample.crops, sample.source)
 
 
 def _range(text: str | None, flag: str) -> tuple[float, float] | None:
     """`.1,.5`, or one number for both."""
+    from edgeface_runtime.errors import InputError
+
     if text is None:
         return None
     found = floats(text, flag)
+    if len(found) > 2:
+        raise InputError(f"{flag} takes one number or two, such as .1,.5, got {text!r}")
     return found[0], found[-1]

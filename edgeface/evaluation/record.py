@@ -9,7 +9,17 @@ from typing import Any
 from edgeface_runtime.bundle import open_bundle, write_manifest
 from edgeface_runtime.errors import InputError
 
-__all__ = ["record_result"]
+__all__ = ["check_recordable", "record_result"]
+
+
+def check_recordable(model: Path) -> None:
+    """Say before the work whether a result can be kept.
+
+    Raises:
+        InputError: the bundle is a .tar, which is not written to.
+    """
+    if model.suffix == ".tar":
+        raise InputError(f"{model}: only a bundle folder can take a --record, not a .tar")
 
 
 def record_result(model: Path, result: dict[str, Any]) -> None:
@@ -23,8 +33,7 @@ def record_result(model: Path, result: dict[str, Any]) -> None:
 
         record_accuracy(model, result)
         return
-    if not model.is_dir():
-        raise InputError(f"{model}: only a bundle folder can take a --record, not a .tar")
+    check_recordable(model)
     manifest = open_bundle(model).manifest
     kept = tuple(entry for entry in manifest.accuracy if entry.get("protocol") != result["protocol"])
     write_manifest(model, replace(manifest, accuracy=(*kept, result)))

@@ -12,11 +12,11 @@ import numpy as np
 from edgeface.data.folders import scan
 from edgeface.evaluation.embed_paths import Occlusion, embed_paths
 from edgeface.evaluation.embedder import Embedder
-from edgeface_calibration.thresholds import threshold_at_fmr
+from edgeface_calibration.thresholds import check_rate, threshold_at_fmr, too_few
 from edgeface_runtime.bundle import open_bundle, write_manifest
 from edgeface_runtime.errors import InputError
 
-__all__ = ["ThresholdResult", "calibrate_threshold", "store_thresholds"]
+__all__ = ["ThresholdResult", "calibrate_threshold", "check_storable", "store_thresholds"]
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,21 @@ def calibrate_threshold(
     Raises:
         InputError: a rate that these faces cannot carry, or a folder without two people.
     """
+    if limit < 2 or seed < 0:
+        raise InputError(f"--faces must be at least 2 and --seed at least 0, got {limit} and {seed}")
+    for rate in rates:
+        check_rate(rate)
     samples = scan(images).samples
-    if limit < 2:
-        raise InputError(f"--faces must be at least 2, got {limit}")
     chosen = sorted(np.random.default_rng(seed).permutation(len(samples))[:limit])
     paths = [samples[index][0] for index in chosen]
     labels = np.array([samples[index][1] for index in chosen])
+    upper = np.triu_indices(len(paths), 1)
+    same = (labels[:, None] == labels[None, :])[upper]
+    for reason in filter(None, (too_few(int((~same).sum()), rate) for rate in rates)):
+        raise InputError(reason)  # before the work
     vectors = embed_paths(embedder, paths, images, progress=progress)
     others = vectors if occlusion is None else embed_paths(embedder, paths, images, view=occlusion, progress=progress)
-    upper = np.triu_indices(len(paths), 1)
     scores = (vectors @ others.T)[upper]
-    same = (labels[:, None] == labels[None, :])[upper]
     found = {f"{rate:g}": threshold_at_fmr(scores[~same], rate) for rate in rates}
     return ThresholdResult(
         thresholds=found,
@@ -85,13 +89,22 @@ def calibrate_threshold(
     )
 
 
+def check_storable(bundle: Path) -> None:
+    """Say before the work whether thresholds can be kept.
+
+    Raises:
+        InputError: the bundle is a .tar, which is not written to, or a checkpoint.
+    """
+    if bundle.suffix in (".tar", ".safetensors"):
+        raise InputError(f"{bundle}: only a bundle folder can take thresholds: make one with edgeface export")
+
+
 def store_thresholds(bundle: Path, result: ThresholdResult) -> None:
     """Write the thresholds into the bundle's manifest, beside those of other rates.
 
     Raises:
         InputError: the bundle is a .tar, which is not written to.
     """
-    if not bundle.is_dir():
-        raise InputError(f"{bundle}: only a bundle folder can take thresholds, not a .tar")
+    check_storable(bundle)
     manifest = open_bundle(bundle).manifest
     write_manifest(bundle, replace(manifest, thresholds={**manifest.thresholds, **result.thresholds}))

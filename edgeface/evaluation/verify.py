@@ -24,12 +24,14 @@ from edgeface_calibration.metrics import (
     tar_at_fmr,
     ten_fold,
 )
-from edgeface_calibration.pairs import Pair, PairsReport, read_pairs
+from edgeface_calibration.pairs import Pair, read_pairs
 from edgeface_runtime.errors import InputError
 
 __all__ = ["VerifyResult", "evaluate_pairs", "parse_folds"]
 
 RATES = (1e-1, 1e-2, 1e-3)
+MAX_FOLD = 10_000
+"""No list of pairs has as many folds; a range is not counted out beyond it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class VerifyResult:
     missing: int
     """Pairs left out because a picture is missing."""
     missing_first: tuple[str, ...]
-    """The first few missing pictures."""
+    """The first few missing pictures of the whole list."""
     occlusion: str
     seed: int
     ran_on: dict[str, Any]
@@ -97,12 +99,15 @@ def evaluate_pairs(
         InputError: no usable pair, fewer than two folds, or pictures that are no crops.
     """
     usable, report = read_pairs(pairs_file, images)
-    wanted = None if folds is None else set(folds)
-    pairs = [pair for pair in usable if wanted is None or pair.fold in wanted]
+    wanted = set(range(1, report.folds + 1)) if folds is None else set(folds)
+    if max(wanted) > report.folds:
+        raise InputError(f"--folds asks for fold {max(wanted)}, {pairs_file} has {report.folds}")
+    pairs = [pair for pair in usable if pair.fold in wanted]
     if not pairs:
         raise InputError(
-            f"{pairs_file}: no pair of folds {sorted(wanted) if wanted else 'any'} has both its pictures"
+            f"{pairs_file}: no pair of folds {', '.join(map(str, sorted(wanted)))} has both its pictures"
         )
+    missing = report.listed // report.folds * len(wanted) - len(pairs)  # all folds are of one size
     first = sorted({pair.a for pair in pairs} | ({pair.b for pair in pairs} if occlusion is None else set()))
     second = sorted({pair.b for pair in pairs}) if occlusion else []
     total = len(first) + len(second)
@@ -116,7 +121,8 @@ def evaluate_pairs(
         others = dict(zip(second, covered, strict=True))
     scores = np.array([float(rows[pair.a] @ others[pair.b]) for pair in pairs])
     protocol = _protocol(name or pairs_file.resolve().parent.name, folds, occlusion)
-    return _judge(protocol, pairs, scores, report, occlusion, embedder)
+    names = tuple(entry.picture for entry in report.missing[:5]) if missing else ()
+    return _judge(protocol, pairs, scores, missing, names, occlusion, embedder)
 
 
 def parse_folds(text: str) -> tuple[int, ...]:
@@ -129,7 +135,7 @@ def parse_folds(text: str) -> tuple[int, ...]:
     try:
         for part in text.split(","):
             low, _, high = part.partition("-")
-            found += range(int(low), int(high or low) + 1)
+            found += range(int(low), min(int(high or low), MAX_FOLD) + 1)
     except ValueError as exc:
         raise InputError(f"--folds takes ranges such as 1-10 or 6-10, got {text!r}") from exc
     if not found or min(found) < 1:
@@ -149,7 +155,8 @@ def _judge(
     protocol: str,
     pairs: Sequence[Pair],
     scores: np.ndarray[Any, np.dtype[np.float64]],
-    report: PairsReport,
+    missing: int,
+    missing_first: tuple[str, ...],
     occlusion: Occlusion | None,
     embedder: Embedder,
 ) -> VerifyResult:
@@ -167,8 +174,8 @@ def _judge(
         tar=tuple(tar_at_fmr(scores, genuine, rate) for rate in RATES),
         threshold=threshold,
         pairs=len(pairs),
-        missing=report.listed - report.usable,
-        missing_first=tuple(entry.picture for entry in report.missing[:5]),
+        missing=missing,
+        missing_first=missing_first,
         occlusion=occlusion.label if occlusion else "none",
         seed=occlusion.seed if occlusion else 0,
         ran_on=embedder.describe,

@@ -44,8 +44,8 @@ def prune_checkpoint(
     how = f"sensitivity on {source_of_faces}" if faces is not None else "uniform"
     changes: dict[str, Any] = {
         "stage": "pruned",
-        "ratio_requested": 1 - (1 - meta.ratio_requested) * (1 - ratio),
-        "ratio_achieved": 1 - (1 - meta.ratio_achieved) * (1 - report.achieved),
+        "ratio_requested": round(1 - (1 - meta.ratio_requested) * (1 - ratio), 6),
+        "ratio_achieved": round(1 - (1 - meta.ratio_achieved) * (1 - report.achieved), 6),
     }
     line = f"pruned: ratio {ratio:g} requested, {report.achieved:.4f} achieved, {method}, {how}"
     save_checkpoint(out, pruned.model, meta.step(line, **changes) if ratio > 0 else meta)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeface.workflows.machine import describe_machine
+from edgeface_runtime.backends import BACKENDS
 from edgeface_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class BenchmarkSettings:
     """Which of a bundle's models."""
 
     def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise InputError(f"unknown --backend {self.backend!r}: choose one of {', '.join(BACKENDS)}")
         if not self.batches or min(self.batches) < 1:
             raise InputError(f"--batch takes positive sizes such as 1,8,32, got {self.batches}")
         if self.runs < 1 or self.warmup < 0 or self.threads < 0:
@@ -129,6 +132,8 @@ def random_subjects(
     from edgeface_export.onnx_export import export_onnx
     from edgeface_export.precision import to_fp16
 
+    if precision not in ("fp32", "fp16"):
+        raise InputError(f"unknown --precision {precision!r}: choose fp32 or fp16")
     torch.manual_seed(0)
     dense = FaceNet(build_spec("iresnet50", width, mask=mask)).eval()
     subjects = []

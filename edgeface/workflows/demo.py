@@ -52,6 +52,10 @@ class DemoSettings:
             raise InputError(f"--epochs takes three numbers from 1, such as 8,1,4, got {self.epochs}")
         if not self.ratios:
             raise InputError("--ratios is empty")
+        if any(not 0 <= ratio <= 0.9 for ratio in self.ratios):
+            raise InputError(f"--ratios must lie between 0 and 0.9, got {', '.join(f'{r:g}' for r in self.ratios)}")
+        if self.batch < 2 or self.seed < 0:
+            raise InputError(f"--batch must be at least 2 and --seed at least 0, got {self.batch} and {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,11 @@ def run_demo(
     from edgeface.workflows.benchmark_report import write_report
 
     _require_extras()
+    from edgeface.models import build_spec
+
+    build_spec(settings.arch, settings.width)  # unknown names are refused before the work
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file: name a folder")
     if out.exists() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty: name another --out, or go on with --resume")
     faces = prepare_faces(settings.faces, out / "faces", settings.people, settings.per_person, settings.seed, note)

@@ -51,15 +51,17 @@ def prepare_faces(
         faces, source = _aligned(own, out / "aligned", note), f"faces of {own.resolve().name}"
     folder = scan(faces)
     test = _test_people(folder, seed)
-    links = {"train": [name for name in folder.identities if name not in test], "test": test}
-    for part, names in links.items():
-        (out / part).mkdir(parents=True, exist_ok=True)
-        for name in names:
-            link = out / part / name
+    name = "procedural" if own is None else own.resolve().name
+    train, held_out = out / f"{name}-train", out / f"{name}-test"
+    links = {train: [person for person in folder.identities if person not in test], held_out: test}
+    for part, people_of_part in links.items():
+        part.mkdir(parents=True, exist_ok=True)
+        for person in people_of_part:
+            link = part / person
             if not link.is_symlink():
-                link.symlink_to((faces / name).resolve(), target_is_directory=True)
-    note(f"{len(links['train'])} people to train on, {len(test)} others to test on")
-    return DemoFaces(out / "train", out / "test", source, (len(links["train"]), len(test)))
+                link.symlink_to((faces / person).resolve(), target_is_directory=True)
+    note(f"{len(links[train])} people to train on, {len(test)} others to test on")
+    return DemoFaces(train, held_out, source, (len(links[train]), len(test)))
 
 
 def _test_people(folder: FaceFolder, seed: int) -> list[str]:

@@ -75,12 +75,12 @@ def compare(model: FaceNet, graph: Path, faces: np.ndarray, gate: float = GATE) 
 
 
 def to_input(faces: np.ndarray) -> Floats:
-    """(N, H, W, 3) uint8 BGR -> (N, 3, H, W) float32 RGB in [-1, 1].
+    """The runtime's own input of (N, H, W, 3) uint8 BGR faces: (N, 3, H, W) float32 RGB in [-1, 1].
 
     Raises:
         InputError: no faces, or of another shape or type.
     """
-    if faces.ndim != 4 or faces.shape[-1] != 3 or faces.dtype != np.uint8 or len(faces) == 0:
+    if faces.ndim != 4 or len(faces) == 0:
         raise InputError(f"faces must be (N, H, W, 3) uint8 BGR with N >= 1, got {faces.shape} {faces.dtype}")
     return to_batch(faces, InputSpec(height=faces.shape[1], width=faces.shape[2]))
 
