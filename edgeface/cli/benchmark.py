@@ -39,8 +39,9 @@ def benchmark(
 ) -> None:
     """Cost, speed and accuracy of every compression ratio, timed alternately in one process."""
     import tempfile
+    from dataclasses import replace
 
-    from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, random_subjects
+    from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, parameter_curves, random_subjects
     from edgeface.workflows.benchmark import benchmark as measure
     from edgeface.workflows.benchmark_report import headline, sheets, write_report
     from edgeface_runtime.errors import InputError
@@ -55,10 +56,14 @@ def benchmark(
         report = measure(bundle_subjects(bundles, settings), settings, weights="trained", note=output.note)
     else:
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
+            shares = floats(ratios, "--ratios")
             subjects = random_subjects(
-                floats(ratios, "--ratios"), Path(work), mask=mask, width=width, precision=precision, note=output.note
+                shares, Path(work), mask=mask, width=width, precision=precision, note=output.note
             )
-            report = measure(subjects, settings, weights="random", note=output.note)
+            report = replace(
+                measure(subjects, settings, weights="random", note=output.note),
+                parameters=parameter_curves(shares, mask, width),
+            )
     output.data(report.to_dict())
     for sheet in sheets(report):
         output.table(sheet.title, sheet.columns, sheet.rows)

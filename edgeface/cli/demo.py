@@ -30,7 +30,7 @@ def demo(
     ratios: Annotated[str, typer.Option(help="Ratios to prune at.")] = "0,.1,.2,.3,.4,.5",
     arch: Annotated[str, typer.Option(help="iresnet50 or iresnet18.")] = "iresnet50",
     width: Annotated[float, typer.Option(help="Scale of every width.")] = 0.25,
-    epochs: Annotated[str, typer.Option(help="Epochs: dense clean, clean after pruning, occluded.")] = "8,1,4",
+    epochs: Annotated[str, typer.Option(help="Epochs: dense clean, clean after pruning, occluded.")] = "6,1,3",
     batch: Annotated[int, typer.Option(help="Faces per step.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder where a demo was stopped.")] = False,
@@ -46,7 +46,7 @@ def demo(
     started = time.monotonic()
     stages = integers(epochs, "--epochs")
     if len(stages) != 3:
-        raise InputError(f"--epochs takes three numbers, such as 8,1,4, got {epochs!r}")
+        raise InputError(f"--epochs takes three numbers, such as 6,1,3, got {epochs!r}")
     settings = DemoSettings(
         faces=faces,
         ratios=floats(ratios, "--ratios"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ __all__ = [
     "Subject",
     "benchmark",
     "bundle_subjects",
+    "parameter_curves",
     "random_subjects",
 ]
 
@@ -110,6 +111,8 @@ class BenchmarkReport:
     ran_on: dict[str, Any]
     """What the backend said it really ran on."""
     machine: dict[str, str | int]
+    parameters: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    """Curves of figure 6 beyond the rows: name -> (ratio, parameters)."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -149,6 +152,20 @@ def random_subjects(
             Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
         )
     return subjects
+
+
+def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[str, list[tuple[float, int]]]:
+    """Parameters against ratio for both readings of the paper's head, counted; every group pruned alike."""
+    from edgeface.models import build_spec, count
+    from edgeface.pruning.allocate import allocate
+    from edgeface.pruning.groups import groups, resized
+
+    curves = {}
+    for head, name in (("flatten", "head: flatten, BN, linear, BN"), ("pool", "head: average pool, linear")):
+        spec = build_spec("iresnet50", width, head=head, mask=mask)
+        sizes = [resized(spec, allocate(groups(spec), ratio, 8, None)) for ratio in ratios]
+        curves[name] = [(ratio, count(size).parameters) for ratio, size in zip(ratios, sizes, strict=True)]
+    return curves
 
 
 def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> list[Subject]:

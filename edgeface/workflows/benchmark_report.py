@@ -114,12 +114,12 @@ def _figure(title: str) -> tuple[Any, Any]:
 def _figure_6(report: BenchmarkReport) -> Any:
     """Parameters against ratio, as the paper's figure 6."""
     figure, axes = _figure("Parameters against ratio (as figure 6 of the paper)")
-    ratios = [row.requested for row in report.rows]
-    axes.plot(ratios, [row.parameters / 1e6 for row in report.rows], "o-", label="parameters, M")
-    axes.plot(ratios, [row.macs / 1e8 for row in report.rows], "s--", label="MACs, 100 M")
+    rows = [(row.requested, row.parameters) for row in report.rows]
+    for name, points in (report.parameters or {"parameters": rows}).items():
+        axes.plot([ratio for ratio, _ in points], [number / 1e6 for _, number in points], "o-", label=name)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("parameters (M), MACs (100 M)")
-    axes.legend()
+    axes.set_ylabel("parameters, M")
+    axes.legend(fontsize=8)
     return figure
 
 

@@ -37,10 +37,10 @@ class DemoSettings:
     arch: str = "iresnet50"
     width: float = 0.25
     """Scale of every width."""
-    people: int = 48
-    per_person: int = 12
+    people: int = 120
+    per_person: int = 5
     """Pictures of each procedural person."""
-    epochs: tuple[int, int, int] = (8, 1, 4)
+    epochs: tuple[int, int, int] = (6, 1, 3)
     """Dense clean, clean after pruning, occluded with the mask."""
     batch: int = 32
     seed: int = 0
@@ -49,7 +49,7 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         if len(self.epochs) != 3 or min(self.epochs) < 1:
-            raise InputError(f"--epochs takes three numbers from 1, such as 8,1,4, got {self.epochs}")
+            raise InputError(f"--epochs takes three numbers from 1, such as 6,1,3, got {self.epochs}")
         if not self.ratios:
             raise InputError("--ratios is empty")
         if any(not 0 <= ratio <= 0.9 for ratio in self.ratios):
