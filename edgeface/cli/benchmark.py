@@ -30,7 +30,7 @@ def benchmark(
     batch: Annotated[str, typer.Option(help="Batch sizes: 1 for latency, the others for throughput.")] = "1,8,32",
     runs: Annotated[int, typer.Option(help="Timed rounds at batch 1.")] = 40,
     warmup: Annotated[int, typer.Option(help="Untimed rounds first.")] = 5,
-    precision: Annotated[str, typer.Option(help="Which of a bundle's models: fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, or auto: fp16 for TensorRT, else fp32.")] = "auto",
     mask: Annotated[str, typer.Option(help="Mask of the random-weight networks: decoder or none.")] = "decoder",
     width: Annotated[float, typer.Option(help="Width of the random-weight networks.")] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json, .md and the figures.")] = None,
@@ -47,6 +47,8 @@ def benchmark(
     from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
+    if precision == "auto":
+        precision = "fp32" if backend == "onnxruntime" else "fp16"
     settings = BenchmarkSettings(
         backend, device, threads, integers(batch, "--batch"), warmup=warmup, runs=runs, precision=precision
     )

@@ -33,7 +33,7 @@ def evaluate(
     record: Annotated[bool, typer.Option("--record", help="Write the result into the checkpoint or bundle.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the result to this JSON file.")] = None,
     backend: Annotated[str, typer.Option(help="For a bundle: onnxruntime, tensorrt, tensorrt-rtx.")] = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="For a bundle: fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, or auto: fp16 for TensorRT, else fp32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads for a bundle; 0 leaves it to the backend.")] = 0,
     json: Json = False,

@@ -63,7 +63,7 @@ def checkpoint_embedder(path: Path, device: str = "auto") -> Embedder:
 
 
 def open_embedder(
-    path: Path, *, backend: str = "onnxruntime", precision: str = "fp32", device: str = "auto", threads: int = 0
+    path: Path, *, backend: str = "onnxruntime", precision: str = "auto", device: str = "auto", threads: int = 0
 ) -> Embedder:
     """A checkpoint (`.safetensors`) or a bundle (folder or `.tar`).
 

@@ -8,11 +8,13 @@ no evidence of accuracy.
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeface.data.folders import scan
 from edgeface.workflows.demo_data import DemoFaces, prepare_faces
 from edgeface.workflows.demo_photo import PhotoResult, recognise_photo
 from edgeface_runtime.errors import InputError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["DemoReport", "DemoSettings", "run_demo"]
 
 Note = Callable[[str], None]
+SETTINGS_NAME = "settings.json"
 RATES = (1e-3, 1e-2, 1e-1)
 
 
@@ -82,7 +85,7 @@ def run_demo(
     """Run everything into `out`; a stopped demo goes on with `resume`.
 
     Raises:
-        InputError: `out` is not empty and `resume` was not given, or bad faces.
+        InputError: `out` is not empty and `resume` was not given, it was begun with other settings, or bad faces.
         GateError: an exported graph differs from its network.
         MissingExtraError: a package of the extras train, cpu, plot or demo is missing.
     """
@@ -97,6 +100,7 @@ def run_demo(
         raise InputError(f"--out {out} is a file: name a folder")
     if out.exists() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty: name another --out, or go on with --resume")
+    _claim(settings, out)
     faces = prepare_faces(settings.faces, out / "faces", settings.people, settings.per_person, settings.seed, note)
     dense = _dense(settings, faces, out, quiet, note)
     bundles, engines = {}, {}
@@ -114,6 +118,26 @@ def run_demo(
     result = DemoReport(faces, bundles, engines, photos, report, (*files, next(iter(photos.values())).picture))
     write_json(out / "demo.json", {"settings": _plain(asdict(settings)), **result.to_dict()})
     return result
+
+
+def _claim(settings: DemoSettings, out: Path) -> None:
+    """Keep the settings in `out`, or compare them with those it was begun with; only the ratios may differ."""
+    kept, path = _plain(asdict(settings)), out / SETTINGS_NAME
+    del kept["ratios"]
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as exc:
+            raise InputError(f"{path} is damaged: name another --out") from exc
+        changed = [
+            f"--{key} {before.get(key)}, now {value}" for key, value in kept.items() if before.get(key) != value
+        ]
+        if changed:
+            raise InputError(f"{out} was begun with {'; '.join(changed)}: use the same, or another --out")
+        return
+    if settings.faces is not None:
+        scan(settings.faces)  # bad faces leave no folder behind
+    write_json(path, kept)
 
 
 def _dense(settings: DemoSettings, faces: DemoFaces, out: Path, quiet: bool, note: Note) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,11 @@ def prepare_faces(
         note(f"drawing {people} people, {per_person} pictures of each (procedural faces)")
         faces = out / "procedural"
         if not faces.is_dir():
-            write_synthetic(faces, people, per_person, seed)
+            unfinished = out / "procedural.part"
+            if unfinished.is_dir():
+                shutil.rmtree(unfinished)
+            write_synthetic(unfinished, people, per_person, seed)
+            unfinished.rename(faces)
         source = "procedural faces"
     else:
         faces, source = _aligned(own, out / "aligned", note), f"faces of {own.resolve().name}"
@@ -56,6 +61,9 @@ def prepare_faces(
     links = {train: [person for person in folder.identities if person not in test], held_out: test}
     for part, people_of_part in links.items():
         part.mkdir(parents=True, exist_ok=True)
+        for old in part.iterdir():
+            if old.is_symlink() and old.name not in people_of_part:
+                old.unlink()  # else someone could be in both parts
         for person in people_of_part:
             link = part / person
             if not link.is_symlink():

@@ -83,7 +83,7 @@ class Recognizer(Closing):
         cls,
         path: str | Path,
         backend: str = "onnxruntime",
-        precision: str = "fp32",
+        precision: str = "auto",
         device: str = "auto",
         threads: int = 0,
         *,
@@ -95,7 +95,7 @@ class Recognizer(Closing):
         Args:
             path: a bundle's folder or `.tar`.
             backend: onnxruntime, tensorrt or tensorrt-rtx.
-            precision: fp32, fp16 or int8, as far as the bundle has it.
+            precision: fp32, fp16 or int8, as far as the bundle has it; auto is fp16 for TensorRT, else fp32.
             device: auto, cpu, cuda or cuda:N; auto is the CPU for onnxruntime and GPU 0 for the others.
             threads: CPU threads; 0 leaves it to the backend.
             engine: for the TensorRT backends; by default the one `edgeface build` keeps for this model.
@@ -109,6 +109,8 @@ class Recognizer(Closing):
         """
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}: known are {', '.join(BACKENDS)}")
+        if precision == "auto":
+            precision = "fp16" if backend in FLAVOURS else "fp32"
         bundle = open_bundle(path)
         model = bundle.model_path(precision)
         if backend in FLAVOURS:
@@ -251,9 +253,7 @@ class Recognizer(Closing):
         """The one face of every picture, for `add`: look before a gallery is opened or made. Raises as `single_face`."""
         return [self.single_face(image, largest) for image in images]
 
-    def add(
-        self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]
-    ) -> Enrolment:
+    def add(self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]) -> Enrolment:
         """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
         sources = [_source(image) for image in images]
         ids = gallery.enroll_many(name, [face.embedding for face in faces], sources)
