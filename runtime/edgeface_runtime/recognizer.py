@@ -250,7 +250,7 @@ class Recognizer(Closing):
         return self.add(gallery, name, images, self.prepare(images, largest))
 
     def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
-        """The one face of every picture, for `add`: look before a gallery is opened or made. Raises as `single_face`."""
+        """The one face of every picture, for `add`; no gallery is needed yet. Raises as `single_face`."""
         return [self.single_face(image, largest) for image in images]
 
     def add(self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]) -> Enrolment:

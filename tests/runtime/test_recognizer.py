@@ -242,10 +242,12 @@ def test_from_bundle(tiny_bundle: MakeBundle, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no tensorrt engine .* yet: build it with edgeface build .*bundle --backend"
     ):
+        Recognizer.from_bundle(folder, backend="tensorrt", precision="fp32")
+    with pytest.raises(InputError, match="has no fp16 model"):  # what auto means for TensorRT
         Recognizer.from_bundle(folder, backend="tensorrt")
     (tmp_path / "r.engine").write_bytes(b"plan")
     with pytest.raises((DeviceError, InputError)):
-        Recognizer.from_bundle(folder, backend="tensorrt", engine=tmp_path / "r.engine")
+        Recognizer.from_bundle(folder, backend="tensorrt", precision="fp32", engine=tmp_path / "r.engine")
 
 
 def test_another_alignment_is_refused(tiny_bundle: MakeBundle) -> None:
