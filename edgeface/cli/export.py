@@ -49,7 +49,7 @@ def export(
     source = load_checkpoint(checkpoint)
     if licence:
         source = replace(source, meta=replace(source.meta, licence=licence))
-    sample = sample_faces(faces, count)
+    sample = sample_faces(faces, count, flag="--count")
     manifest = write_bundle(
         source,
         out,

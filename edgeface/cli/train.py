@@ -26,15 +26,17 @@ def train(
     data: Annotated[Path, typer.Option(help="Identity folders of aligned 112x96 crops.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     stage: Annotated[str, typer.Option(help="clean, or occluded (clean and occluded faces 1:2).")] = "clean",
-    arch: Annotated[str, typer.Option(help="iresnet50 (the paper's) or iresnet18.")] = "iresnet50",
+    arch: Annotated[str | None, typer.Option(help="iresnet50 (the paper's, default) or iresnet18.")] = None,
     mask: Annotated[str | None, typer.Option(help="none or decoder; default: as --from, else none.")] = None,
     start: Annotated[Path | None, typer.Option("--from", metavar="CKPT", help="Checkpoint to start from.")] = None,
     prune_first: Annotated[
         float | None, typer.Option(help="The paper's order: prune the new network to this ratio, then train.")
     ] = None,
-    width: Annotated[float, typer.Option(help="Scale of every width.")] = 1.0,
-    head: Annotated[str, typer.Option(help="flatten (BN, linear, BN) or pool (average pool, linear).")] = "flatten",
-    stem_stride: Annotated[int, typer.Option(help="Stride of conv1: 1 or 2.")] = 1,
+    width: Annotated[float | None, typer.Option(help="Scale of every width; default 1.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="flatten (BN, linear, BN; default) or pool (average pool, linear).")
+    ] = None,
+    stem_stride: Annotated[int | None, typer.Option(help="Stride of conv1: 1 (default) or 2.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the evened data set.")] = 40,
     batch: Annotated[int, typer.Option(help="Faces per step and process.")] = 8,
     lr: Annotated[float | None, typer.Option(help="First rate; default .1 clean, .01 occluded.")] = None,
@@ -91,12 +93,16 @@ def train(
     except ValueError as exc:
         raise InputError(str(exc)) from exc
     claim_folder(out, resume)
+    given = {"--arch": arch, "--width": width, "--head": head, "--stem-stride": stem_stride}
+    shape = [flag for flag, value in given.items() if value is not None]
     init: Path | ArchSpec = start or _new(arch, width, head, stem_stride, mask)
     if start is not None:
+        if shape:
+            raise InputError(f"{shape[0]} is for new networks: the checkpoint of --from has its own, leave it out")
         read_meta(start)  # a bad checkpoint is refused before all faces are read
     folder = scan(data)
     if prune_first is not None:
-        init = _pruned(init, prune_first, data, out, seed)
+        init = _pruned(init, prune_first, data, out, seed, resume)
     result = run(settings, folder, out, init, mask=mask if start else None, resume=resume, quiet=quiet)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
@@ -118,13 +124,21 @@ def train(
         raise typer.Exit(130)
 
 
-def _new(arch: str, width: float, head: str, stem_stride: int, mask: str | None) -> ArchSpec:
+def _new(
+    arch: str | None, width: float | None, head: str | None, stem_stride: int | None, mask: str | None
+) -> ArchSpec:
     from edgeface.models import build_spec
 
-    return build_spec(arch, width, stem_stride=stem_stride, head=head, mask=mask or "none")
+    return build_spec(
+        arch or "iresnet50",
+        1.0 if width is None else width,
+        stem_stride=1 if stem_stride is None else stem_stride,
+        head=head or "flatten",
+        mask=mask or "none",
+    )
 
 
-def _pruned(init: Path | ArchSpec, ratio: float, data: Path, out: Path, seed: int) -> Path:
+def _pruned(init: Path | ArchSpec, ratio: float, data: Path, out: Path, seed: int, resume: bool) -> Path:
     """The new network, pruned before training."""
     from edgeface.data.sample import sample_faces
     from edgeface.pruning.first import prune_untrained
@@ -133,7 +147,7 @@ def _pruned(init: Path | ArchSpec, ratio: float, data: Path, out: Path, seed: in
     if isinstance(init, Path):
         raise InputError("--prune-first is for new networks: prune a checkpoint with edgeface prune")
     sample = sample_faces(data, 32, seed)
-    return prune_untrained(init, ratio, out, seed, sample.crops, sample.source)
+    return prune_untrained(init, ratio, out, seed, sample.crops, sample.source, keep=resume)
 
 
 def _range(text: str | None, flag: str) -> tuple[float, float] | None:

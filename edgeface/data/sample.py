@@ -27,14 +27,14 @@ class FaceSample:
     """In words, such as `faces of lfw` or `procedural faces`."""
 
 
-def sample_faces(folder: Path | None, count: int, seed: int = 0) -> FaceSample:
+def sample_faces(folder: Path | None, count: int, seed: int = 0, flag: str = "--faces") -> FaceSample:
     """`count` aligned faces (fewer if the folder has fewer); None gives procedural faces.
 
     Raises:
-        InputError: the folder is not one of aligned crops, or `count` is below 1.
+        InputError: the folder is not one of aligned crops, or `count` (given as `flag`) is below 1.
     """
     if count < 1:
-        raise InputError(f"--faces must be at least 1, got {count}")
+        raise InputError(f"{flag} must be at least 1, got {count}")
     if folder is None:
         crops = [synth_face(number, 0, seed) for number in range(count)]
         return FaceSample(np.stack(crops), "procedural faces")

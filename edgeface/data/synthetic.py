@@ -38,7 +38,9 @@ def synth_face(identity: int, sample: int, seed: int = 0) -> NDArray[np.uint8]:
 def write_synthetic(
     folder: Path, identities: int, per_identity: int, seed: int = 0, progress: Progress | None = None
 ) -> int:
-    """Write `identities` folders (`person_000` ...) of `per_identity` PNG pictures each; returns how many pictures.
+    """Write `identities` folders (`person_000` ...) of `per_identity` PNG pictures each, named as LFW's are.
+
+    Returns how many pictures.
 
     Raises:
         InputError: a count below 1, or `folder` holds something already.
@@ -49,10 +51,10 @@ def write_synthetic(
         raise InputError(f"{folder} is not an empty folder: name another one for the synthetic faces")
     total, digits = identities * per_identity, max(3, len(str(identities - 1)))
     for identity in range(identities):
-        person = folder / f"person_{identity:0{digits}d}"
+        name = f"person_{identity:0{digits}d}"
         for sample in range(per_identity):
             encoded = cv2.imencode(".png", synth_face(identity, sample, seed))[1]
-            write_bytes(person / f"{sample:04d}.png", encoded.tobytes())
+            write_bytes(folder / name / f"{name}_{sample + 1:04d}.png", encoded.tobytes())
             if progress is not None:
                 progress(identity * per_identity + sample + 1, total)
     return total

@@ -68,9 +68,9 @@ class ArchSpec:
 
     def __post_init__(self) -> None:
         if self.stem_stride not in (1, 2):
-            raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+            raise ValueError(f"--stem-stride must be 1 or 2, got {self.stem_stride}")
         if self.head not in HEADS:
-            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {self.head!r}")
+            raise ValueError(f"--head must be one of {', '.join(HEADS)}, got {self.head!r}")
         if min(self.stem, self.embedding) < 1 or not self.stages:
             raise ValueError("widths must be positive and there must be a stage")
         if any(side % 16 for side in self.input_size):

@@ -181,6 +181,10 @@ class Job:
         seconds = time.perf_counter() - begun
         self.faces_per_s = steps * settings.batch * self.ranks.world / seconds
         self._save((*self.losses, mean_loss))
+        self.monitor.epoch(
+            f"epoch {epoch + 1}/{self.settings.epochs}  loss {mean_loss:.3f}  right {mean_accuracy:.0%}  "
+            f"{self.faces_per_s:.0f} faces/s  {seconds:.0f} s"
+        )
         self.log.write(
             "epoch",
             epoch=epoch + 1,

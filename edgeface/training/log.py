@@ -67,7 +67,7 @@ class Monitor:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=self.console,
-            disable=quiet,
+            disable=quiet or not self.console.is_terminal,
         )
         self._task = self._progress.add_task("", total=None, note="")
 
@@ -92,6 +92,11 @@ class Monitor:
         if note is not None:
             changes["note"] = note
         self._progress.update(self._task, **changes)
+
+    def epoch(self, line: str) -> None:
+        """One finished epoch: a line of its own where there is no bar to show it."""
+        if not self.console.is_terminal:
+            self.say(line)
 
     def say(self, line: str) -> None:
         """One line above the bar."""

@@ -53,8 +53,8 @@ def test_spec_survives_json_like_data() -> None:
         ({"arch": "vgg"}, "unknown --arch"),
         ({"arch": "iresnet50", "width": 0.0}, "--width"),
         ({"arch": "iresnet50", "mask": "magic"}, "--mask"),
-        ({"arch": "iresnet50", "head": "x"}, "head"),
-        ({"arch": "iresnet50", "stem_stride": 3}, "stem_stride"),
+        ({"arch": "iresnet50", "head": "x"}, "--head"),
+        ({"arch": "iresnet50", "stem_stride": 3}, "--stem-stride"),
     ],
 )
 def test_impossible_networks_are_refused(arguments: dict[str, object], message: str) -> None:

@@ -11,6 +11,7 @@ from edgeface.data.sample import sample_faces
 from edgeface.models import CheckpointMeta, FaceNet, build_spec, load_checkpoint, save_checkpoint
 from edgeface.pruning.first import prune_untrained
 from edgeface.pruning.run import prune_checkpoint
+from edgeface_runtime.errors import InputError
 
 
 def test_history_and_ratios_add_up(tmp_path: Path) -> None:
@@ -37,5 +38,9 @@ def test_pruning_first_is_reproducible_and_kept(tmp_path: Path) -> None:
     first, second = load_checkpoint(a).model.state_dict(), load_checkpoint(b).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     stamp = a.stat().st_mtime_ns
-    prune_untrained(spec, 0.5, tmp_path / "a", 3, faces.crops, faces.source)
+    prune_untrained(spec, 0.5, tmp_path / "a", 3, faces.crops, faces.source, keep=True)
     assert a.stat().st_mtime_ns == stamp
+    with pytest.raises(InputError, match=r"begun with --prune-first 0\.5, now 0\.3"):
+        prune_untrained(spec, 0.3, tmp_path / "a", 3, faces.crops, faces.source, keep=True)
+    prune_untrained(spec, 0.3, tmp_path / "a", 3, faces.crops, faces.source)
+    assert load_checkpoint(a).meta.ratio_requested == 0.3
