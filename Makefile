@@ -27,6 +27,7 @@ $(BIN)/.installed: pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 demo: install
+	@rm -rf out/demo
 	$(BIN)/edgeface demo --out out/demo
 
 test: lint

@@ -38,15 +38,18 @@ def benchmark(
     quiet: Quiet = False,
 ) -> None:
     """Cost, speed and accuracy of every compression ratio, timed alternately in one process."""
+    import importlib.util
     import tempfile
     from dataclasses import replace
 
     from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, parameter_curves, random_subjects
     from edgeface.workflows.benchmark import benchmark as measure
     from edgeface.workflows.benchmark_report import headline, sheets, write_report
-    from edgeface_runtime.errors import InputError
+    from edgeface_runtime.errors import InputError, MissingExtraError
 
     output = Output(json, quiet)
+    if out is not None and importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "plot")  # before the work
     if precision == "auto":
         precision = "fp32" if backend == "onnxruntime" else "fp16"
     settings = BenchmarkSettings(

@@ -63,14 +63,12 @@ def demo(
     for sheet in sheets(report.benchmark):
         output.table(sheet.title, sheet.columns, sheet.rows)
     output.table(
-        "photograph", ("ratio", "clean", "with a mask", "threshold"), [_photo(*row) for row in report.photos.items()]
+        "the enrolled photograph, mirrored, turned and darkened",
+        ("ratio", "clean", "with a mask", "threshold"),
+        [_photo(*row) for row in report.photos.items()],
     )
     for line in headline(report.benchmark):
         output.line(line)
-    if faces is None:
-        output.line(
-            "drawn faces and a few steps of training: this shows that the chain works, not how accurate it is"
-        )
     for path in (*report.files, out / "demo.json"):
         output.wrote(path)
 

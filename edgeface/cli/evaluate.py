@@ -40,6 +40,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy on pairs (LFW's ten folds) or by identification, clean or occluded."""
+    from edgeface.cli.claim import claim_file, is_json
     from edgeface.cli.progress import bar
     from edgeface.evaluation import Occlusion, evaluate_identify, evaluate_pairs, open_embedder, parse_folds
     from edgeface.evaluation.record import check_recordable, record_result
@@ -57,7 +58,11 @@ def evaluate(
         raise InputError("--share says how much --occlusion covers: give both")
     if record:
         check_recordable(model)
+    if out is not None:
+        claim_file(out, "JSON file", is_json, force=True)
     chosen = None if folds is None else parse_folds(folds)
+    if chosen is not None and len(chosen) < 2:
+        raise InputError(f"--folds {folds}: a fold's threshold comes from the others, so two or more are needed")
     if not images.is_dir():
         raise InputError(f"--images {images} is not a folder")
     cover = None if occlusion == "none" else Occlusion(occlusion, share, seed)

@@ -85,17 +85,21 @@ def build(
     opt_batch: Annotated[int, typer.Option(help="Batch the engine is tuned for.")] = 1,
     workspace: Annotated[int | None, typer.Option(help="Memory the builder may use, MiB; default: its own.")] = None,
     out: Annotated[Path | None, typer.Option(help="Engine to write; default: this device's engine cache.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an engine that is there at --out.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Compile a bundle's ONNX graph into a TensorRT engine for the GPU of this machine."""
+    from edgeface.cli.claim import claim_file
     from edgeface.cli.progress import phases
     from edgeface_export.build import build_engine
     from edgeface_runtime.bundle import open_bundle
-    from edgeface_runtime.engine import engine_path
+    from edgeface_runtime.engine import engine_path, sidecar_path
 
     output = Output(json, quiet)
     source = open_bundle(bundle)
+    if out is not None:
+        claim_file(out, "engine", lambda path: sidecar_path(path).is_file(), force)
     path = out or engine_path(source.model_sha256(precision), backend)
     with phases(quiet) as progress:
         built = build_engine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from edgeface import __version__
 from edgeface.cli import benchmark, calibrate, data, demo, device, evaluate, export, gallery, inspect, prune, train
+from edgeface.cli.output import printable
 from edgeface_runtime.errors import EdgefaceError, InputError, MissingExtraError
 
 __all__ = ["app", "run"]
@@ -62,7 +64,16 @@ app.add_typer(gallery.app, name="gallery")
 def run() -> None:
     """Entry point: an error raised on purpose becomes one line on stderr and its exit code."""
     try:
+        if sys.stdout is None:  # closed by the caller: there is nowhere to put a result
+            raise InputError("standard output is closed")
         app()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has gone: not an error. Nothing more may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
     except EdgefaceError as exc:
         _fail(exc)
     except ModuleNotFoundError as exc:
@@ -73,13 +84,13 @@ def run() -> None:
     except OSError as exc:
         # Of a rename that failed, the second name is the one the user gave.
         name = exc.filename2 or exc.filename or ("disk" if exc.errno in DISK_FULL else None)
-        if isinstance(exc, BrokenPipeError) or name is None:
+        if name is None:
             raise
         _fail(InputError(f"{name}: {exc.strerror}"))
 
 
 def _fail(error: EdgefaceError) -> None:
-    sys.stderr.write("edgeface: " + " ".join(str(error).split()) + "\n")
+    sys.stderr.write("edgeface: " + printable(" ".join(str(error).split())) + "\n")
     sys.exit(error.exit_code)
 
 

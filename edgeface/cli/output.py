@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Json", "Output", "Quiet"]
+__all__ = ["Json", "Output", "Quiet", "printable"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on stderr.")]
@@ -27,7 +27,7 @@ class Output:
     def note(self, message: str) -> None:
         """One line on stderr, unless quiet."""
         if not self.quiet:
-            sys.stderr.write(message + "\n")
+            sys.stderr.write(printable(message) + "\n")
 
     def wrote(self, path: Path) -> None:
         """Say what was written."""
@@ -41,7 +41,7 @@ class Output:
     def line(self, text: str) -> None:
         """A line of the result on stdout, unless --json was given."""
         if not self.as_json:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(printable(text) + "\n")
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table on stdout, unless --json was given; the first column is text, the rest numbers."""
@@ -49,11 +49,29 @@ class Output:
             return
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=title or None, title_justify="left")
+        shown = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
+        console = Console(file=sys.stdout, highlight=False)
+        table = Table(title=Text(printable(title), overflow="fold") if title else None, title_justify="left")
         for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
-        width = None if sys.stdout.isatty() else 160
-        Console(file=sys.stdout, width=width, highlight=False).print(table)
+            table.add_column(Text(column), justify="left" if number == 0 else "right", no_wrap=True)
+        for row in shown:
+            table.add_row(*(Text(cell) for cell in row))
+        needed = max(Console(width=10_000).measure(table).maximum, len(title))
+        if needed > console.width and console.is_terminal:
+            # Too narrow for a table: one field a line, nothing cut off.
+            if title:
+                self.line(title)
+            for row in shown:
+                self.line("")
+                for column, cell in zip(columns, row, strict=True):
+                    if cell:
+                        self.line(f"{column + ':' if column else '':<12} {cell}")
+            return
+        Console(file=sys.stdout, highlight=False, width=needed).print(table)
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey, such as escape codes in a file's name, shown instead."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

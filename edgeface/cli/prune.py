@@ -28,13 +28,16 @@ def prune(
     ] = None,
     faces: Annotated[int, typer.Option(help="How many faces sensitivity is measured on.")] = 32,
     uniform: Annotated[bool, typer.Option("--uniform", help="The same ratio everywhere, no sensitivity.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a checkpoint that is there.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove filters, so that the network's tensors are really smaller."""
+    from edgeface.cli.claim import claim_file
     from edgeface.cli.progress import steps
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint
+    from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.allocate import allocate
     from edgeface.pruning.groups import groups
     from edgeface.pruning.importance import importance
@@ -44,6 +47,7 @@ def prune(
     source = load_checkpoint(checkpoint)
     importance(method)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)
+    claim_file(out, "checkpoint", is_checkpoint, force)
     sample = None if uniform or ratio == 0 else sample_faces(data, faces)
     if sample:
         output.note(f"sensitivity on {len(sample.crops)} {sample.source}")
@@ -59,6 +63,11 @@ def prune(
             progress=advance,
         )
     output.wrote(out)
+    if abs(report.achieved - ratio) > 0.02:
+        output.note(
+            f"ratio {ratio:g} cannot be met in multiples of {round_to}, {report.achieved:.3f} was: "
+            "a smaller --round-to comes nearer"
+        )
     output.data({"checkpoint": str(out), **report.to_dict()})
     output.table(
         f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({report.method})",

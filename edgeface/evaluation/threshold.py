@@ -38,6 +38,17 @@ class ThresholdResult:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def provenance(self, rate: str) -> dict[str, Any]:
+        """What a manifest keeps beside the threshold of a rate: where the number comes from."""
+        return {
+            "data": self.data,
+            "people": self.people,
+            "faces": self.faces,
+            "impostor_pairs": self.impostor_pairs,
+            "occlusion": self.occlusion,
+            "genuine_accepted": self.genuine_accepted[rate],
+        }
+
 
 def calibrate_threshold(
     embedder: Embedder,
@@ -107,4 +118,16 @@ def store_thresholds(bundle: Path, result: ThresholdResult) -> None:
     """
     check_storable(bundle)
     manifest = open_bundle(bundle).manifest
-    write_manifest(bundle, replace(manifest, thresholds={**manifest.thresholds, **result.thresholds}))
+    kept = manifest.extra.get("calibration")
+    calibration = {
+        **(kept if isinstance(kept, dict) else {}),
+        **{rate: result.provenance(rate) for rate in result.thresholds},
+    }
+    write_manifest(
+        bundle,
+        replace(
+            manifest,
+            thresholds={**manifest.thresholds, **result.thresholds},
+            extra={**manifest.extra, "calibration": calibration},
+        ),
+    )

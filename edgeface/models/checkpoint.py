@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from edgeface.models.iresnet import FaceNet
 from edgeface.models.spec import ArchSpec
-from edgeface_runtime.errors import ArtefactError
+from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import atomic_path, require_file
 
 __all__ = [
@@ -102,6 +102,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def read_meta(path: Path) -> tuple[ArchSpec, CheckpointMeta]:
     """Architecture and metadata without reading the weights; raises as `load_checkpoint`."""
     return _read_header(path)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint this version reads."""
+    try:
+        _read_header(path)
+    except InputError:
+        return False
+    return True
 
 
 def record_accuracy(path: Path, result: dict[str, Any]) -> None:

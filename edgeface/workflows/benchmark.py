@@ -111,6 +111,8 @@ class BenchmarkReport:
     ran_on: dict[str, Any]
     """What the backend said it really ran on."""
     machine: dict[str, str | int]
+    caveat: str = ""
+    """What a reader must know of these weights."""
     parameters: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     """Curves of figure 6 beyond the rows: name -> (ratio, parameters)."""
 
@@ -193,7 +195,12 @@ def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> lis
 
 
 def benchmark(
-    subjects: Sequence[Subject], settings: BenchmarkSettings, *, weights: str, note: Note = lambda _: None
+    subjects: Sequence[Subject],
+    settings: BenchmarkSettings,
+    *,
+    weights: str,
+    caveat: str = "",
+    note: Note = lambda _: None,
 ) -> BenchmarkReport:
     """Measure all subjects alternately in this process.
 
@@ -223,7 +230,7 @@ def benchmark(
             row if index == 0 else replace(row, not_faster=_slower(rows[index - 1], row))
             for index, row in enumerate(rows)
         )
-        return BenchmarkReport(rows, weights, settings, backends[0].describe(), describe_machine())
+        return BenchmarkReport(rows, weights, settings, backends[0].describe(), describe_machine(), caveat)
 
 
 def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: Note) -> Path:

@@ -13,6 +13,10 @@ from edgeface_runtime.files import atomic_path, write_bytes, write_json
 __all__ = ["Sheet", "headline", "sheets", "write_report"]
 
 
+NOISY = 0.2
+"""A spread of the times, as a share of their median, that makes a row doubtful."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A table, ready to be printed or written."""
@@ -39,11 +43,32 @@ def headline(report: BenchmarkReport) -> list[str]:
     settings, ran, machine = report.settings, report.ran_on, report.machine
     kind = "random weights: cost only, no accuracy" if report.weights == "random" else "trained weights"
     where = ", ".join(f"{key} {value}" for key, value in ran.items() if not isinstance(value, dict | list))
-    return [
-        f"{kind}; {settings.precision}; {where}",
+    lines = [f"{kind}; {settings.precision}; {where}"]
+    if report.caveat:
+        lines.append(report.caveat)
+    lines.append(
         f"{machine['processor']}, {machine['cores']} cores; {settings.warmup} warm-up and {settings.runs} timed "
-        "rounds at batch 1, all ratios in turn in one process",
+        "rounds at batch 1, all ratios in turn in one process"
+    )
+    noisy = [
+        row.label for row in report.rows if row.latency_ms and row.latency_ms["iqr"] > NOISY * row.latency_ms["p50"]
     ]
+    if noisy:
+        lines.append(
+            f"noisy: at ratio {', '.join(noisy)} the middle half of the times spreads over more than {NOISY:.0%} of "
+            "their median; is something else running?"
+        )
+    return [*lines, *_sizes(report)]
+
+
+def _sizes(report: BenchmarkReport) -> list[str]:
+    """How much each accuracy was measured on, where all rows agree."""
+    found: dict[str, set[str]] = {}
+    for row in report.rows:
+        for entry in row.accuracy:
+            counted = [f"{entry[key]} {key}" for key in ("pairs", "probes", "people") if key in entry]
+            found.setdefault(entry["protocol"], set()).add(" of ".join(counted))
+    return [f"{name}: {sizes.pop()}" for name, sizes in found.items() if len(sizes) == 1 and any(sizes)]
 
 
 def write_report(report: BenchmarkReport, folder: Path) -> list[Path]:
@@ -98,14 +123,14 @@ def _markdown(report: BenchmarkReport) -> str:
     return "\n".join([*lines, "![parameters](figure6.png)", "", "![error and speed](figure7.png)", ""])
 
 
-def _figure(title: str) -> tuple[Any, Any]:
+def _figure(title: str, caveat: str) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:
         raise MissingExtraError("matplotlib", "plot") from exc
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title + (f"\n{caveat}" if caveat else ""), fontsize=9)
     axes.set_xlabel("ratio R: share of convolution filters removed")
     axes.grid(alpha=0.3)
     return figure, axes
@@ -113,8 +138,8 @@ def _figure(title: str) -> tuple[Any, Any]:
 
 def _figure_6(report: BenchmarkReport) -> Any:
     """Parameters against ratio, as the paper's figure 6."""
-    figure, axes = _figure("Parameters against ratio (as figure 6 of the paper)")
-    rows = [(row.requested, row.parameters) for row in report.rows]
+    figure, axes = _figure("Parameters against ratio (as figure 6 of the paper)", report.caveat)
+    rows = [(row.achieved, row.parameters) for row in report.rows]
     for name, points in (report.parameters or {"parameters": rows}).items():
         axes.plot([ratio for ratio, _ in points], [number / 1e6 for _, number in points], "o-", label=name)
     axes.set_ylim(bottom=0)
@@ -125,8 +150,8 @@ def _figure_6(report: BenchmarkReport) -> Any:
 
 def _figure_7(report: BenchmarkReport) -> Any:
     """Growth of error and of speed against ratio 0, as the paper's figure 7."""
-    figure, axes = _figure("Speed growth and error growth against ratio 0 (as figure 7 of the paper)")
-    ratios = [row.requested for row in report.rows]
+    figure, axes = _figure("Speed growth and error growth against ratio 0 (as figure 7 of the paper)", report.caveat)
+    ratios = [row.achieved for row in report.rows]
     axes.plot(ratios, [100 * ((row.speedup or 1) - 1) for row in report.rows], "o-", label="speed growth")
     axes.set_ylabel("speed growth, %")
     protocols = _protocols(report)
@@ -138,7 +163,7 @@ def _figure_7(report: BenchmarkReport) -> Any:
     right = axes.twinx()
     for number, protocol in enumerate(protocols):
         points = [
-            (row.requested, 100 * (1 - entry["accuracy"]))
+            (row.achieved, 100 * (1 - entry["accuracy"]))
             for row in report.rows
             for entry in row.accuracy
             if entry["protocol"] == protocol

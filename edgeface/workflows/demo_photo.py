@@ -85,7 +85,7 @@ def recognise_photo(bundle: Path, crops: Path, out: Path, threshold: float | Non
             write_bytes(out / f"{name}.png", _encoded(probe))
             result = recognizer.identify(probe, gallery, 3, threshold)
             probes[name] = Probe(_words(result), {**result.to_dict(), "source": f"{name}.png"})
-            panels.append(_annotated(probe, name, result))
+            panels.append(_annotated(probe, f"{name}: mirrored, turned, darkened", result))
     shown = out / "recognition.png"
     write_bytes(shown, _encoded(np.hstack(panels)))
     return PhotoResult(shown, path, people, limit, probes)

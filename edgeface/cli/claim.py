@@ -1,0 +1,44 @@
+"""Looking at --out before the work: nothing that is there is lost, and what cannot be written is said at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeface_runtime.errors import InputError
+
+__all__ = ["claim_file", "is_json"]
+
+
+def claim_file(path: Path, kind: str, is_own: Callable[[Path], bool], force: bool) -> None:
+    """Refuse a place for a `kind` of file that is taken or cannot be written.
+
+    Args:
+        is_own: whether an existing file is of that kind.
+        force: an existing file of that kind may be replaced; anything else never is.
+
+    Raises:
+        InputError: in one line, what to do instead.
+    """
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder: name a file")
+    parent = path.absolute().parent
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        raise InputError(f"cannot write {path}: {parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"cannot write {path}: {parent} is read-only")
+    if not path.exists():
+        return
+    if not is_own(path):
+        raise InputError(f"{path} exists and is no {kind}: choose another --out")
+    if not force:
+        raise InputError(f"{path} exists: choose another --out, or replace it with --force")
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file begins as a JSON object does."""
+    with path.open("rb") as stream:
+        return stream.read(1) == b"{"
