@@ -95,7 +95,7 @@ def _build(root: Path, found: dict[str, list[Path]], skipped: tuple[Skipped, ...
     if not found:
         raise InputError(f"{root} holds no pictures of people: expected one folder per person{note}")
     if len(found) < 2:
-        raise InputError(f"{root} has one identity only ({next(iter(found))}): training needs two or more{note}")
+        raise InputError(f"{root} has one identity only ({next(iter(found))}): two people or more are needed{note}")
     names = tuple(sorted(found))
     samples = tuple((picture, label) for label, name in enumerate(names) for picture in found[name])
     return FaceFolder(root, names, samples, skipped)

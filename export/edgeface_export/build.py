@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeface_export.trt_module import TrtLog, find_gpu, load_trt, trt_log
+from edgeface_runtime.bundle import EXPORTED
 from edgeface_runtime.engine import Profile, Sidecar, write_sidecar
 from edgeface_runtime.errors import ArtefactError, EngineError, InputError
 from edgeface_runtime.files import require_file, sha256_file, write_bytes
@@ -117,7 +118,7 @@ def _check_flags(precision: str, max_batch: int, opt_batch: int, workspace_mib: 
     if not 1 <= opt_batch <= max_batch:
         raise InputError(f"--opt-batch must be 1 to --max-batch ({max_batch}), got {opt_batch}")
     if workspace_mib is not None and workspace_mib < 1:
-        raise InputError(f"--workspace-mib must be at least 1, got {workspace_mib}")
+        raise InputError(f"--workspace must be at least 1, got {workspace_mib}")
 
 
 def _parse(module: Any, network: Any, log: TrtLog, onnx: Path, content: bytes) -> None:
@@ -165,9 +166,10 @@ def _check_network(onnx: Path, network: Any, layers: Mapping[str, int], precisio
         raise ArtefactError(f"{onnx}: its input is {shape}, not (batch, 3, H, W) with a free batch: export it again")
     found = "int8" if "quantize" in layers else "fp16" if layers.get("fp16") else "fp32"
     if found != precision:
+        mend = f"export it with --precision {precision}" if precision in EXPORTED else f"give --precision {found}"
         raise EngineError(
             f"{onnx.name} is an {found} graph (layers: {', '.join(f'{n} {t}' for t, n in layers.items())}), "
-            f"{precision} was asked for: export it with --precision {precision}"
+            f"{precision} was asked for: {mend}"
         )
 
 

@@ -23,6 +23,7 @@ from edgeface_runtime.manifest import (
 )
 
 __all__ = [
+    "EXPORTED",
     "Bundle",
     "FileEntry",
     "InputSpec",
@@ -34,6 +35,10 @@ __all__ = [
     "short_id",
     "write_manifest",
 ]
+
+
+EXPORTED = ("fp32", "fp16")
+"""Precisions that `edgeface export` offers."""
 
 
 def short_id(model_id: str) -> str:
@@ -76,9 +81,8 @@ class Bundle:
             return self.manifest.models[precision]
         except KeyError as exc:
             known = ", ".join(sorted(self.manifest.models))
-            raise InputError(
-                f"{self.source} has no {precision} model, it has {known}: export it with --precision {precision}"
-            ) from exc
+            mend = f"export it with --precision {precision}" if precision in EXPORTED else "choose one of them"
+            raise InputError(f"{self.source} has no {precision} model, it has {known}: {mend}") from exc
 
     def verify(self, full: bool = False) -> None:
         """Check the size and SHA-256 of every file the manifest lists; `full` reads all, whatever is remembered.

@@ -1,11 +1,18 @@
-"""Writing and checking files so that nothing is lost: a temporary name, a flush to disk, then a rename."""
+"""Writing and checking files so that nothing is lost: a temporary name, a flush to disk, then a rename.
+
+A temporary name is `.NAME.edgeface.part`, locked for as long as its writer lives: what a killed run left under it is
+told apart from another process's work, and taken over by the next run that writes the same target.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +20,41 @@ from typing import Any
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["atomic_path", "require_file", "sha256_file", "write_bytes", "write_json"]
+__all__ = [
+    "PART_SUFFIX",
+    "atomic_path",
+    "cannot_write",
+    "make_parent",
+    "part_folder",
+    "require_file",
+    "sha256_file",
+    "write_bytes",
+    "write_json",
+]
+
+PART_SUFFIX = ".edgeface.part"
+"""End of the hidden names of what is being written."""
+
+
+def cannot_write(path: Path, exc: OSError) -> InputError:
+    """The error of a `path` that cannot be written, in one line."""
+    blocking = next((folder for folder in path.parents if folder.exists()), None)
+    if blocking is not None and not blocking.is_dir():
+        return InputError(f"cannot write {path}: {blocking} is a file, not a folder")
+    full = exc.errno == errno.ENOSPC
+    return InputError(f"cannot write {path}: {'no space left on device' if full else exc.strerror or exc}")
+
+
+def make_parent(path: Path) -> None:
+    """Make the folder `path` is to lie in, unless it is there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise cannot_write(path, exc) from exc
 
 
 @contextlib.contextmanager
@@ -21,15 +62,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed and renamed to `path`, else removed.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or the disk is full.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as exc:
-        raise InputError(f"cannot write {path}: {exc.strerror or exc}") from exc
-    os.close(handle)
-    temporary = Path(name)
+    make_parent(path)
+    temporary, handle = _part_file(path)
+    done = False
     try:
         yield temporary
         mask = os.umask(0)
@@ -37,9 +74,86 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~mask)
         _flush(temporary)
         temporary.replace(path)
+        done = True
         _flush(path.parent)
+    except OSError as exc:
+        # Of a write that failed Python names no file; another file's error is its reader's to explain.
+        if exc.filename is not None and str(exc.filename) not in map(str, (temporary, path, path.parent)):
+            raise
+        raise cannot_write(path, exc) from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        if not done:  # else the name may be another process's by now
+            temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def part_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder beside `path` to work in; it is removed at the end, with what is left in it.
+
+    Raises:
+        InputError: the folder `path` lies in cannot be written to.
+    """
+    make_parent(path)
+    part = _part_name(path)
+    with contextlib.suppress(OSError):  # there, or a reason that the other name meets too
+        part.mkdir(mode=0o700)
+    handle = _locked(part, os.O_RDONLY | os.O_DIRECTORY)
+    if handle is None:
+        try:
+            part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PART_SUFFIX, dir=path.parent))
+        except OSError as exc:
+            raise cannot_write(path, exc) from exc
+    else:
+        for left in part.iterdir():
+            _remove(left)
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _part_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}{PART_SUFFIX}")
+
+
+def _part_file(path: Path) -> tuple[Path, int]:
+    """An empty hidden file beside `path`, and the handle that locks it."""
+    part = _part_name(path)
+    try:
+        handle = _locked(part, os.O_RDWR | os.O_CREAT)
+        if handle is None:
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART_SUFFIX, dir=path.parent)
+            return Path(name), handle
+        os.ftruncate(handle, 0)
+    except OSError as exc:
+        raise cannot_write(path, exc) from exc
+    return part, handle
+
+
+def _locked(part: Path, flags: int) -> int | None:
+    """Open and lock a part; None where another process that lives has it, or it is not ours to take over."""
+    try:
+        handle = os.open(part, flags | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = os.fstat(handle)
+        if os.path.samestat(held, part.lstat()) and held.st_uid == os.geteuid():
+            return handle
+    os.close(handle)
+    return None
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def _flush(path: Path) -> None:
@@ -56,9 +170,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write `data` as indented JSON to `path` atomically."""
-    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+def write_json(path: Path, data: Any, allow_nan: bool = True) -> None:
+    """Write `data` as indented JSON to `path` atomically; ValueError for NaN and infinity unless `allow_nan`."""
+    write_bytes(path, (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n").encode())
 
 
 def sha256_file(path: Path) -> str:

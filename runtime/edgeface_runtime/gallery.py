@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -20,7 +21,7 @@ from edgeface_runtime import gallery_store as store
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ArtefactError, InputError
 
-__all__ = ["Candidate", "Erasure", "Gallery", "Person"]
+__all__ = ["Candidate", "Erasure", "Gallery", "Person", "person_name"]
 
 Floats = npt.NDArray[np.float32]
 MAX_NAME = 200
@@ -72,6 +73,11 @@ class Erasure:
         return asdict(self)
 
 
+def person_name(name: str) -> str:
+    """A name as the gallery keeps it: without blanks around it, and one spelling (NFC) for what looks the same."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
 class Gallery(Closing):
     """An open gallery; a context manager, safe to share between threads and to open in several processes.
 
@@ -99,11 +105,11 @@ class Gallery(Closing):
         self._lock = threading.RLock()
         self._matrix: tuple[tuple[int, int], list[str], Floats] | None = None
         self._writes = 0
-        self._connection: sqlite3.Connection | None = store.connect(self.path, create)
+        self._connection: sqlite3.Connection | None = store.connect(
+            self.path, (model_id or "", embedding_size or 0) if create else None
+        )
         try:
             with store.guarded(self.path):
-                if store.is_empty(self._connection):
-                    store.initialise(self._connection, model_id or "", embedding_size or 0)
                 meta = store.read_meta(self._connection, self.path)
                 self.model_id = meta["model_id"]
                 self.embedding_size = int(meta["embedding_size"])
@@ -155,7 +161,7 @@ class Gallery(Closing):
         Raises:
             InputError: an unusable name or template, or the file cannot be written.
         """
-        name = name.strip()
+        name = person_name(name)
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise InputError(f"cannot enrol the name {name[:40]!r}: give 1 to {MAX_NAME} printable characters")
         rows = [(name, self._unit(t).tobytes(), s, _now()) for t, s in zip(templates, sources, strict=True)]
@@ -194,10 +200,13 @@ class Gallery(Closing):
         Raises:
             InputError: nobody of that name is enrolled, or the file cannot be written.
         """
+        given, name = name, person_name(name)
+        # Galleries of earlier versions keep names as they were typed.
+        spellings = (name, unicodedata.normalize("NFD", name), given)
         with self._lock, store.guarded(self.path):
             connection = self._open()
             with store.transaction(connection):
-                removed = connection.execute("DELETE FROM templates WHERE name = ?", (name,)).rowcount
+                removed = connection.execute("DELETE FROM templates WHERE name IN (?, ?, ?)", spellings).rowcount
                 if removed:
                     connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
             if not removed:

@@ -7,11 +7,13 @@ is deleted, but only a checkpoint that truncates the WAL takes the last copy off
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.files import make_parent
 
 __all__ = [
     "FORMAT",
@@ -19,8 +21,6 @@ __all__ = [
     "connect",
     "finish_erasure",
     "guarded",
-    "initialise",
-    "is_empty",
     "read_meta",
     "transaction",
 ]
@@ -48,11 +48,21 @@ def guarded(path: Path) -> Iterator[None]:
         text = str(exc)
         if "locked" in text or "busy" in text:
             raise InputError(f"gallery {path} is in use by another process: try again") from exc
-        if any(word in text for word in ("readonly", "unable to open", "full", "disk I/O")):
+        if "disk is full" in text or ("disk I/O" in text and _disk_is_full(path)):
+            raise InputError(f"cannot write gallery {path}: no space left on device") from exc
+        if any(word in text for word in ("readonly", "unable to open", "disk I/O")):
             raise InputError(f"cannot use gallery {path}: {text}: it and its folder must be writable") from exc
         raise ArtefactError(f"gallery {path} is damaged ({text}): restore a backup of it") from exc
     except sqlite3.DatabaseError as exc:
         raise ArtefactError(f"gallery {path} is damaged ({exc}): restore a backup of it") from exc
+
+
+def _disk_is_full(path: Path) -> bool:
+    """SQLite calls it an I/O error where the disk has no room for its shared memory file."""
+    try:
+        return shutil.disk_usage(path.absolute().parent).free == 0
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -67,29 +77,33 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def connect(path: Path, create: bool) -> sqlite3.Connection:
-    """Open the file and set it up for safe writing. It may still be empty, when `create` is set.
+def connect(path: Path, new: tuple[str, int] | None) -> sqlite3.Connection:
+    """Open the file and set it up for safe writing.
+
+    Args:
+        path: the file.
+        new: (model_id, embedding_size) to make a gallery for, where the file is missing or empty; None makes none.
+            Nothing is left behind where that fails.
 
     Raises:
-        InputError: missing (unless `create`), a folder, or not writable.
+        InputError: missing (unless `new`), a folder, or not writable.
         ArtefactError: not a SQLite file, or damaged.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a gallery")
     if not path.exists():
-        if not create:
+        if new is None:
             raise InputError(f"gallery not found: {path}: make one with edgeface enroll")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise InputError(f"cannot write {path}: {exc.strerror or exc}") from exc
+        make_parent(path)
+        missing = True
     else:
+        missing = False
         try:
             with path.open("rb") as stream:
                 head = stream.read(len(MAGIC))
         except OSError as exc:
             raise InputError(f"cannot read gallery {path}: {exc.strerror or exc}") from exc
-        if head != MAGIC and not (create and head == b""):
+        if head != MAGIC and (new is None or head):
             raise ArtefactError(f"{path} is not a gallery: it is no SQLite file: give the file edgeface enroll made")
     with guarded(path):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -97,20 +111,34 @@ def connect(path: Path, create: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA secure_delete = ON").fetchall()
             # Temporary tables and sorts stay in memory: no template in a temporary file.
             connection.execute("PRAGMA temp_store = MEMORY")
-            if _is_ours(connection, path, create):
-                connection.execute("PRAGMA journal_mode = WAL").fetchall()
-                connection.execute("PRAGMA synchronous = FULL")
+            _check_ours(connection, path, new is not None)
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            connection.execute("PRAGMA synchronous = FULL")
+            if new is not None and _is_empty(connection):
+                initialise(connection, *new)
         except BaseException:
+            unused = missing and _stayed_empty(connection)
             connection.close()
+            if unused:
+                for end in ("", "-wal", "-shm", "-journal"):
+                    path.with_name(path.name + end).unlink(missing_ok=True)
             raise
     return connection
 
 
-def _is_ours(connection: sqlite3.Connection, path: Path, create: bool) -> bool:
-    """Whether this is our gallery, or an empty file we may make one; checked before anything is written to it."""
+def _stayed_empty(connection: sqlite3.Connection) -> bool:
+    """Whether a file we have just made still has no table, of ours or of a process that was faster."""
+    try:
+        return _is_empty(connection)
+    except sqlite3.OperationalError as exc:
+        return "locked" not in str(exc) and "busy" not in str(exc)
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path, may_be_empty: bool) -> None:
+    """Raise unless it is our gallery, or an empty file we may make one; asked before anything is written to it."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if (not tables and create) or {"meta", "templates"} <= tables:
-        return True
+    if (not tables and may_be_empty) or {"meta", "templates"} <= tables:
+        return
     raise ArtefactError(
         f"{path} is not a gallery: it is another program's database: give the file edgeface enroll made"
     )
@@ -132,7 +160,7 @@ def initialise(connection: sqlite3.Connection, model_id: str, embedding_size: in
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(rows.items()))
 
 
-def is_empty(connection: sqlite3.Connection) -> bool:
+def _is_empty(connection: sqlite3.Connection) -> bool:
     """Whether there is no table yet."""
     return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
 
@@ -172,6 +200,6 @@ def finish_erasure(connection: sqlite3.Connection) -> str | None:
     finally:
         connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}").fetchall()
     if busy:
-        return "another process is reading the gallery: the deleted templates leave the disk once it has finished"
+        return "another process is reading the gallery: run edgeface gallery list once no other process has it open"
     connection.execute("DELETE FROM meta WHERE key = 'erasure_pending'")
     return None

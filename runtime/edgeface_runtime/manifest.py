@@ -244,6 +244,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
             files[relative.as_posix()] = FileEntry(sha256_file(path), path.stat().st_size)
     complete = replace(manifest, files=files)
     data = complete.to_dict()
-    Manifest.from_dict(json.loads(json.dumps(data)), str(folder / MANIFEST_NAME))
-    write_json(folder / MANIFEST_NAME, data)
+    where = folder / MANIFEST_NAME
+    Manifest.from_dict(json.loads(json.dumps(data)), str(where))
+    try:
+        write_json(where, data, allow_nan=False)
+    except ValueError as exc:
+        raise ArtefactError(f"{where} would hold a number that is not finite: measure or export it again") from exc
     return complete

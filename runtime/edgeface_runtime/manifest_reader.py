@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from typing import Any
 
@@ -43,11 +44,19 @@ class Reader:
         return self.checked(name, self.data[name], kind)
 
     def checked(self, name: str, value: Any, kind: type) -> Any:
-        """`value` if it is of that kind; whole numbers pass as float, truth values as nothing."""
+        """`value` if it is of that kind; whole numbers pass as float, truth values as nothing, and floats are finite."""
         kinds: Any = (int, float) if kind is float else kind
         if isinstance(value, bool) or not isinstance(value, kinds):
             raise self.fail(name, f"of type {kind.__name__}")
-        return kind(value) if kind is float else value
+        if kind is not float:
+            return value
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.fail(name, "a finite number")
+        return number
 
     def table(self, name: str, kind: type) -> dict[str, Any]:
         """A JSON object whose values are all of one kind."""

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime.align import TEMPLATE, align
-from edgeface_runtime.backends import BACKENDS, Backend, open_backend
+from edgeface_runtime.backends import BACKENDS, Backend, check_threads, open_backend
 from edgeface_runtime.bundle import Bundle, open_bundle
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine import FLAVOURS, engine_path
 from edgeface_runtime.errors import ArtefactError, FaceError, ImageError, InputError
-from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.gallery import Gallery, person_name
 from edgeface_runtime.image import read_image
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
 
@@ -49,9 +49,10 @@ class Recognizer(Closing):
         precision: what that runs, for `describe`.
         detector: finds faces; closed with this object. None makes MTCNN on the CPU when the first picture comes.
         min_face: smallest face MTCNN looks for, pixels.
-        threads: CPU threads of MTCNN; 0 leaves it to the backend.
+        threads: CPU threads of MTCNN, at most 256; 0 leaves it to the backend.
 
     Raises:
+        InputError: `threads` is out of its range.
         ArtefactError: the bundle wants another alignment than this runtime makes.
     """
 
@@ -64,6 +65,7 @@ class Recognizer(Closing):
         min_face: int = 40,
         threads: int = 1,
     ) -> None:
+        check_threads(threads)
         spec = bundle.manifest.input
         if (spec.height, spec.width) != (112, 96) or not np.allclose(bundle.manifest.template, TEMPLATE, atol=1e-3):
             raise ArtefactError(
@@ -97,18 +99,19 @@ class Recognizer(Closing):
             backend: onnxruntime, tensorrt or tensorrt-rtx.
             precision: fp32, fp16 or int8, as far as the bundle has it; auto is fp16 for TensorRT, else fp32.
             device: auto, cpu, cuda or cuda:N; auto is the CPU for onnxruntime and GPU 0 for the others.
-            threads: CPU threads; 0 leaves it to the backend.
+            threads: CPU threads, at most 256; 0 leaves it to the backend.
             engine: for the TensorRT backends; by default the one `edgeface build` keeps for this model.
             min_face: smallest face to look for, pixels.
 
         Raises:
-            InputError: no such bundle, backend, precision or engine.
+            InputError: no such bundle, backend, precision or engine, or too many threads.
             ArtefactError: the bundle or engine is damaged, foreign or too new.
             DeviceError: not the device that was asked for.
             MissingExtraError: the backend's package is not installed.
         """
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}: known are {', '.join(BACKENDS)}")
+        check_threads(threads)
         if precision == "auto":
             precision = "fp16" if backend in FLAVOURS else "fp32"
         bundle = open_bundle(path)
@@ -257,7 +260,7 @@ class Recognizer(Closing):
         """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
         sources = [_source(image) for image in images]
         ids = gallery.enroll_many(name, [face.embedding for face in faces], sources)
-        return Enrolment(name.strip(), tuple(ids), tuple(sources), tuple(faces), self.describe())
+        return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
 
     def identify(self, image: Picture, gallery: Gallery, top: int = 5, threshold: float | None = None) -> ImageResult:
         """Match every face of a picture against a gallery. A picture that cannot be read is an outcome, not an error.

@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["BACKENDS", "Backend", "check_batch", "open_backend", "parse_device"]
+__all__ = ["BACKENDS", "Backend", "check_batch", "check_threads", "open_backend", "parse_device"]
+
+MAX_THREADS = 256
+"""ONNX Runtime starts every thread it is told to: with thousands, loading a network takes minutes."""
 
 
 class Backend(Protocol):
@@ -88,18 +91,17 @@ def open_backend(name: str, model_path: Path | str, device: str = "auto", thread
         name: onnxruntime, tensorrt or tensorrt-rtx.
         model_path: an ONNX file; for the TensorRT backends an engine with its sidecar beside it.
         device: cpu, cuda or cuda:N. `auto` is the CPU for onnxruntime and GPU 0 for the others.
-        threads: CPU threads within one operator; 0 leaves it to the backend.
+        threads: CPU threads within one operator, at most 256; 0 leaves it to the backend.
 
     Raises:
-        InputError: unknown backend, a device no one knows, or no such file.
+        InputError: unknown backend, a device no one knows, too many threads, or no such file.
         MissingExtraError: the backend's package is not installed.
         ArtefactError: the file is damaged or foreign.
         DeviceError: not the device that was asked for.
     """
     if name not in BACKENDS:
         raise InputError(f"unknown backend {name!r}: known are {', '.join(BACKENDS)}")
-    if threads < 0:
-        raise InputError(f"--threads is {threads}: give 0 (automatic) or more")
+    check_threads(threads)
     return BACKENDS[name](Path(model_path), device, threads)
 
 
@@ -113,6 +115,12 @@ def parse_device(device: str, auto: str) -> int | None:
     if match is None:
         raise InputError(f"unknown device {device!r}: give auto, cpu, cuda or cuda:N")
     return None if match[0] == "cpu" else int(match[1] or 0)
+
+
+def check_threads(threads: int) -> None:
+    """Raise InputError unless `threads` is 0 (automatic) to 256."""
+    if not 0 <= threads <= MAX_THREADS:
+        raise InputError(f"--threads is {threads}: give 0 (automatic) to {MAX_THREADS}")
 
 
 def check_batch(batch: npt.NDArray[np.float32]) -> None:
