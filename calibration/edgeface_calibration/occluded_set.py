@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface_calibration.occluders import Occluded, check_size, kinds, occlude, sample_seed
+from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.errors import InputError
-from edgeface_runtime.files import write_bytes, write_json
+from edgeface_runtime.files import PART_SUFFIX, write_bytes, write_json
 from edgeface_runtime.image import list_images, read_image
 
 __all__ = ["FORMAT", "VERSION", "OccludedSetReport", "SkippedPicture", "occluded_view", "write_occluded_set"]
@@ -100,13 +101,16 @@ def write_occluded_set(
     JPEG is written at quality 95, other formats as they were; file names stay. `progress` is called with (done, all).
 
     Raises:
-        InputError: `src` holds no picture; `dst` lies in `src` or the other way round; `dst` holds a set made with
-            other settings or foreign files; bad settings (see `occlude`); or not one picture could be occluded.
+        InputError: `src` holds no picture or is an occluded set itself; `dst` lies in `src` or the other way round;
+            `dst` holds a set made with other settings or foreign files; bad settings (see `occlude`); or not one
+            picture could be occluded (then nothing is written).
     """
     check_size(share, scale)
     if kind not in kinds(templates):
         raise InputError(f"unknown occluder {kind!r}: choose one of {', '.join(kinds(templates))}")
     _check_apart(src, dst)
+    if _found_manifest(src):
+        raise InputError(f"{src} is an occluded set, with masks among its pictures: give {src / 'images'}")
     paths = list_images(src, recursive=True)
     if not paths:
         raise InputError(f"no picture below {src}")
@@ -119,7 +123,7 @@ def write_occluded_set(
         "templates": None if templates is None else str(templates.resolve()),
         "source": str(src.resolve()),
     }
-    _claim(dst, settings)
+    begun = _claimed(dst, settings)
 
     entries: list[dict[str, Any]] = []
     skipped: list[SkippedPicture] = []
@@ -127,10 +131,13 @@ def write_occluded_set(
     for done, path in enumerate(paths, 1):
         name = path.relative_to(src).as_posix()
         try:
-            result = occluded_view(read_image(path), kind, seed, name, share, scale, templates)
+            result = occluded_view(_read_crop(path), kind, seed, name, share, scale, templates)
         except InputError as exc:
             skipped.append(SkippedPicture(name, str(exc)))
         else:
+            if not begun:  # the settings are noted before the first picture
+                _write_manifest(dst, settings, False, [], [])
+                begun = True
             written += _write(dst, name, result, write_masks)
             entries.append({"name": name, "kind": result.kind, "share": round(result.share, 4)})
         if progress is not None:
@@ -154,8 +161,26 @@ def _check_apart(src: Path, dst: Path) -> None:
         raise InputError(f"{dst} and {src} lie in one another: write the occluded set somewhere else")
 
 
-def _claim(dst: Path, settings: dict[str, Any]) -> None:
-    """Make sure that `dst` is new, empty, or holds this very set; note the settings before the first picture."""
+def _read_crop(path: Path) -> NDArray[np.uint8]:
+    image = read_image(path)
+    if image.shape[:2] != CROP_SIZE:
+        raise InputError(
+            f"{image.shape[1]}x{image.shape[0]} pixels, not an aligned 96x112 crop: align it with edgeface data align"
+        )
+    return image
+
+
+def _found_manifest(folder: Path) -> bool:
+    """Whether there is the manifest of an occluded set."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("format") == FORMAT
+
+
+def _claimed(dst: Path, settings: dict[str, Any]) -> bool:
+    """Make sure that `dst` is new, empty, or holds this very set; whether it does."""
     manifest = dst / "manifest.json"
     if manifest.is_file():
         try:
@@ -171,10 +196,11 @@ def _claim(dst: Path, settings: dict[str, Any]) -> None:
         if changed:
             was = ", ".join(f"{key} {before.get(key)}" for key in changed)
             raise InputError(f"{dst} holds a set made with {was}: choose another folder or remove it")
-        return
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        return True
+    killed = f".{manifest.name}{PART_SUFFIX}"  # a run that was, while it wrote its first file
+    if dst.exists() and (not dst.is_dir() or any(entry.name != killed for entry in dst.iterdir())):
         raise InputError(f"{dst} is not an empty folder: choose another one")
-    _write_manifest(dst, settings, False, [], [])
+    return False
 
 
 def _write_manifest(

@@ -2,13 +2,13 @@
 
 The detector and the transform are the runtime's own, so training and devices see the same crops. The work can be
 killed and started again (`align_journal`): a finished picture is done again only when its file changed or its crop is
-gone. At the end `align.json` names every crop, its source, box and landmarks, and every skipped picture with the
-reason.
+gone. At the end `align.json` names SRC, every crop, its source, box and landmarks, and every skipped picture with the
+reason. A folder of crops belongs to one SRC: another one's crops are never mixed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edgeface.data.align_journal import JOURNAL, MANIFEST, Entry, Journal, earlier_entries
+from edgeface.data.align_sources import OTHER_FORMAT, list_sources, target_names
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE, align
 from edgeface_runtime.detect import Detector, largest_central
 from edgeface_runtime.errors import EdgefaceError, FaceError, InputError
 from edgeface_runtime.files import write_bytes, write_json
-from edgeface_runtime.image import list_images, read_image
+from edgeface_runtime.image import read_image
 
 __all__ = ["AlignReport", "AlignSettings", "Skipped", "align_folder"]
 
@@ -69,7 +70,7 @@ class AlignReport:
     """Pictures (crops and skipped ones) already done by an earlier run."""
 
     skipped: tuple[Skipped, ...]
-    """Every picture without a crop."""
+    """Every picture without a crop, and every file of a format that is not read."""
 
     identities: int
     """People with at least one crop."""
@@ -96,20 +97,18 @@ def align_folder(
 
     Raises:
         InputError: `source` is missing or without pictures, `target` lies in it, was begun with other settings or
-            holds something else, or cannot be written to.
+            from another source or holds something else, or cannot be written to.
         MissingExtraError: ONNX Runtime is not installed.
     """
     settings = settings or AlignSettings()
     if workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")
-    pictures = list_images(source, recursive=True)
-    if not pictures:
-        raise InputError(f"no pictures below {source}: it needs one folder of .jpg, .png ... per person")
+    pictures, others = list_sources(source)
     if target.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{target} lies in {source}: write the crops somewhere else")
-    header = _header(settings)
+    header = _header(source, settings)
     earlier = earlier_entries(target, header)
-    targets = _target_names([path.relative_to(source) for path in pictures])
+    targets = target_names([path.relative_to(source) for path in pictures])
     entries: dict[str, Entry] = {}
     todo: list[Path] = []
     for path in pictures:
@@ -127,6 +126,9 @@ def align_folder(
                 return _align_one(path, name, target, targets[name], detector, settings)
 
             _run(work, todo, workers, progress, Journal(target, header, earlier.values()), entries)
+    for path in others:
+        name = path.relative_to(source).as_posix()
+        entries[name] = {"source": name, **_fingerprint(path), "skipped": OTHER_FORMAT}
     ordered = [entries[name] for name in sorted(entries)]
     manifest = target / MANIFEST
     write_json(manifest, {**header, "pictures": ordered})
@@ -141,32 +143,17 @@ def align_folder(
     )
 
 
-def _header(settings: AlignSettings) -> Entry:
+def _header(source: Path, settings: AlignSettings) -> Entry:
     return {
         "format": FORMAT,
         "version": VERSION,
+        "source": str(source.resolve()),
         "min_face": settings.min_face,
         "jpeg_quality": settings.jpeg_quality,
         "height": CROP_SIZE[0],
         "width": CROP_SIZE[1],
         "template": TEMPLATE.tolist(),
     }
-
-
-def _target_names(names: Iterable[Path]) -> dict[Path, str | None]:
-    """For each picture its crop's name within the target, no two alike; None for one in no person's folder."""
-    taken: set[str] = set()
-    targets: dict[Path, str | None] = {}
-    for name in names:
-        if len(name.parts) < 2:
-            targets[name] = None
-            continue
-        person, rest = name.parts[0], "_".join(name.parts[1:])
-        choices = [f"{person}/{Path(rest).stem}.jpg", f"{person}/{rest}.jpg"]
-        choices += [f"{person}/{rest}.{number}.jpg" for number in range(2, len(taken) + 3)]
-        targets[name] = next(choice for choice in choices if choice.lower() not in taken)
-        taken.add(str(targets[name]).lower())
-    return targets
 
 
 def _align_one(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeface_runtime.errors import InputError
-from edgeface_runtime.files import write_bytes
+from edgeface_runtime.files import cannot_write, write_bytes
 
 __all__ = ["JOURNAL", "MANIFEST", "Entry", "Journal", "earlier_entries"]
 
@@ -37,8 +37,11 @@ class Journal:
         self._stream.close()
 
     def add(self, entry: Entry) -> None:
-        self._stream.write(json.dumps(entry) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(json.dumps(entry) + "\n")
+            self._stream.flush()
+        except OSError as exc:
+            raise cannot_write(self._path, exc) from exc
 
 
 def earlier_entries(target: Path, header: Entry) -> dict[str, Entry]:
@@ -50,6 +53,9 @@ def earlier_entries(target: Path, header: Entry) -> dict[str, Entry]:
         begun, entries = _read_manifest(path) if path.name == MANIFEST else _read_journal(path)
         if begun.get("format") != header["format"]:
             raise InputError(f"{path} is no list of aligned faces: remove it or choose another folder")
+        if begun.get("source") != header["source"]:
+            other = begun.get("source") or "an unnamed folder"
+            raise InputError(f"{target} holds the crops of {other}: choose another folder for {header['source']}")
         if begun != header:
             raise InputError(f"{target} was begun with other settings: choose another folder, or remove it")
         found.update({entry["source"]: entry for entry in entries if isinstance(entry.get("source"), str)})

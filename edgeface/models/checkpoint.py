@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from edgeface.models.iresnet import FaceNet
 from edgeface.models.spec import ArchSpec
@@ -23,6 +27,7 @@ __all__ = [
     "read_meta",
     "record_accuracy",
     "save_checkpoint",
+    "write_tensors",
 ]
 
 FORMAT = "edgeface-checkpoint"
@@ -66,7 +71,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, model: FaceNet, meta: CheckpointMeta) -> None:
-    """Write weights (float32) and metadata to `path` atomically."""
+    """Write weights (float32) and metadata to `path` atomically; raises as `write_tensors`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {
         "format": FORMAT,
@@ -74,8 +79,24 @@ def save_checkpoint(path: Path, model: FaceNet, meta: CheckpointMeta) -> None:
         "arch": json.dumps(model.spec.to_dict()),
         "meta": json.dumps(asdict(meta)),
     }
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file to `path` atomically; tensors are contiguous and on the CPU.
+
+    Raises:
+        InputError: it cannot be written, such as on a full disk.
+    """
     with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), metadata=metadata)
+        try:
+            save_file(dict(tensors), str(temporary), metadata=dict(metadata))
+        except SafetensorError as exc:
+            # Failed writes come as this type too, with the system's error only in the text.
+            code = re.search(r"os error (\d+)", str(exc))
+            if code is None:
+                raise InputError(f"cannot write {path}: {exc}") from exc
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from exc
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

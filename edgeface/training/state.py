@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from edgeface.models import ArchSpec, CheckpointMeta
+from edgeface.models.checkpoint import write_tensors
 from edgeface.training.settings import TrainSettings
 from edgeface_runtime.errors import ArtefactError, InputError
-from edgeface_runtime.files import atomic_path, write_json
+from edgeface_runtime.files import write_json
 
 __all__ = [
     "LAST_NAME",
@@ -155,7 +155,11 @@ def save_state(
     people: tuple[str, ...],
     losses: tuple[float, ...],
 ) -> None:
-    """Write everything of the epoch that just ended (`len(losses)` are done), atomically."""
+    """Write everything of the epoch that just ended (`len(losses)` are done), atomically.
+
+    Raises:
+        InputError: it cannot be written, such as on a full disk.
+    """
     tensors = {f"weight.{name}": value for name, value in module.state_dict().items()}
     for name, parameter in module.named_parameters():
         momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
@@ -170,9 +174,7 @@ def save_state(
         "people": _people_digest(people),
         "losses": json.dumps(losses),
     }
-    with atomic_path(path) as temporary:
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(plain, str(temporary), metadata=metadata)
+    write_tensors(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
 
 
 def load_state(path: Path, run: Run) -> State | None:

@@ -6,12 +6,11 @@ nothing behind and an existing bundle untouched.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import tarfile
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +27,7 @@ from edgeface_export.precision import HALF_GATE, half_cosine, to_fp16
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.bundle import InputSpec, Manifest, Ratio, pack_bundle, write_manifest
 from edgeface_runtime.errors import InputError
+from edgeface_runtime.files import cannot_write, part_folder
 from edgeface_runtime.manifest import FORMAT, MANIFEST_NAME
 
 __all__ = ["MODELS", "write_bundle"]
@@ -36,6 +36,8 @@ MODELS = {"fp32": "recognizer.onnx", "fp16": "recognizer.fp16.onnx"}
 """Precision -> file in the bundle."""
 HALF_FACES = 4
 """Faces run in real FP16 arithmetic, which a CPU does slowly."""
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+"""Ends of names that promise what a bundle never is."""
 
 
 def write_bundle(
@@ -68,12 +70,7 @@ def write_bundle(
     wanted = _precisions(precisions)
     to_input(faces[:1])  # bad faces are said before the work, not after it
     _check_place(out, overwrite)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    except OSError as exc:
-        raise InputError(f"cannot write {out}: {exc.strerror or exc}") from exc
-    try:
+    with part_folder(out) as work, _named(out, work):
         folder = work / "bundle"
         folder.mkdir()
         parity, notes, exported = _export(checkpoint, folder, wanted, faces, opset, gate)
@@ -86,12 +83,24 @@ def write_bundle(
         )
         manifest = write_manifest(folder, manifest)
         if out.suffix == ".tar":
-            pack_bundle(folder, out)
+            pack_bundle(folder, work / "bundle.tar").replace(out)
         else:
             _put(folder, out, work / "replaced")
         return manifest
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _named(out: Path, work: Path) -> Iterator[None]:
+    """Have errors of writing name the file that was to be, not where it lay for the moment."""
+    try:
+        yield
+    except OSError as exc:
+        raise cannot_write(out, exc) from exc
+    except InputError as exc:
+        inside = str(work / "bundle")
+        if inside not in str(exc):
+            raise
+        raise InputError(str(exc).replace(f"{inside}.tar", str(out)).replace(inside, str(out))) from exc
 
 
 def _precisions(asked: Sequence[str]) -> list[str]:
@@ -166,7 +175,9 @@ def _training(meta: CheckpointMeta) -> dict[str, Any]:
 
 
 def _check_place(out: Path, overwrite: bool) -> None:
-    """Refuse what is not a bundle, and a bundle unless it may be replaced."""
+    """Refuse a compressed file's name, what is not a bundle, and a bundle unless it may be replaced."""
+    if out.name.lower().endswith(COMPRESSED):
+        raise InputError(f"--out {out}: a bundle is a folder or an uncompressed .tar: give a name of one of them")
     if not os.path.lexists(out) or (out.suffix != ".tar" and out.is_dir() and not any(out.iterdir())):
         return
     if not _is_bundle(out):
@@ -194,14 +205,11 @@ def _is_bundle(out: Path) -> bool:
 def _put(folder: Path, out: Path, aside: Path) -> None:
     """Move the finished folder to its place; the old one is only removed once the new one is there."""
     replaced = out.is_dir() and any(out.iterdir())
+    if replaced:
+        out.rename(aside)
     try:
+        folder.rename(out)
+    except OSError:
         if replaced:
-            out.rename(aside)
-        try:
-            folder.rename(out)
-        except OSError:
-            if replaced:
-                aside.rename(out)
-            raise
-    except OSError as exc:
-        raise InputError(f"cannot write {out}: {exc.strerror or exc}") from exc
+            aside.rename(out)
+        raise

@@ -13,10 +13,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import onnx
 import torch
@@ -77,7 +80,7 @@ def export_onnx(model: FaceNet, path: Path, opset: int = 18) -> Exported:
     spec = model.spec
     outputs = ("embedding", "covered_share") if spec.mask else ("embedding",)
     height, width = spec.input_size
-    with _quiet():
+    with _quiet(), _stoppable():
         program = torch.onnx.export(
             Deployed(folded.model).eval(),
             (torch.zeros(2, 3, height, width),),
@@ -154,6 +157,32 @@ def _unique(name: str, used: set[str]) -> str:
         candidate = f"{name}_{number}"
     used.add(candidate)
     return candidate
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Have Ctrl-C stop the export: the exporter takes an interrupt of its own late imports for a fault of its own."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is not signal.default_int_handler:
+        yield
+        return
+    pressed = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as exc:
+        if pressed:
+            raise KeyboardInterrupt from exc
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -30,6 +30,8 @@ VERSION = 1
 MAGIC = b"SQLite format 3\0"
 BUSY_TIMEOUT_S = 5.0
 CHECKPOINT_TIMEOUT_MS = 500
+ROOM_BYTES = 128 << 10
+"""With less room than this on the disk, an I/O error is taken for a full disk."""
 
 TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -58,9 +60,9 @@ def guarded(path: Path) -> Iterator[None]:
 
 
 def _disk_is_full(path: Path) -> bool:
-    """SQLite calls it an I/O error where the disk has no room for its shared memory file."""
+    """SQLite calls it an I/O error where the disk has no room for its shared memory file of 32 KiB."""
     try:
-        return shutil.disk_usage(path.absolute().parent).free == 0
+        return shutil.disk_usage(path.absolute().parent).free < ROOM_BYTES
     except OSError:
         return False
 
@@ -71,10 +73,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has rolled it back already
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def connect(path: Path, new: tuple[str, int] | None) -> sqlite3.Connection:

@@ -44,7 +44,7 @@ class Reader:
         return self.checked(name, self.data[name], kind)
 
     def checked(self, name: str, value: Any, kind: type) -> Any:
-        """`value` if it is of that kind; whole numbers pass as float, truth values as nothing, and floats are finite."""
+        """`value` if it is of that kind; a float is finite, whole numbers pass as one, truth values as nothing."""
         kinds: Any = (int, float) if kind is float else kind
         if isinstance(value, bool) or not isinstance(value, kinds):
             raise self.fail(name, f"of type {kind.__name__}")

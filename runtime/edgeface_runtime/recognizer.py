@@ -18,7 +18,7 @@ from edgeface_runtime.closing import Closing
 from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine import FLAVOURS, engine_path
-from edgeface_runtime.errors import ArtefactError, FaceError, ImageError, InputError
+from edgeface_runtime.errors import ArtefactError, EngineError, FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
 from edgeface_runtime.image import read_image
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
@@ -312,9 +312,9 @@ def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engi
     onnx_sha256 = bundle.model_sha256(precision)
     path = engine_path(onnx_sha256, backend) if engine is None else Path(engine)
     if engine is None and not path.is_file():
-        raise InputError(
+        raise EngineError(
             f"no {backend} engine of the {precision} model of {bundle.source} yet: "
-            f"build it with edgeface build {bundle.source} --backend {backend}"
+            f"build it with edgeface build {bundle.source} --backend {backend} --precision {precision}"
         )
     return open_engine(path, backend, device, onnx_sha256)
 

@@ -11,6 +11,7 @@ import pytest
 
 from edgeface_calibration.occluded_set import occluded_view, write_occluded_set
 from edgeface_runtime.errors import InputError
+from edgeface_runtime.files import PART_SUFFIX
 
 
 @pytest.fixture
@@ -147,3 +148,45 @@ def test_nothing_could_be_occluded(tmp_path: Path) -> None:
     (source / "a.jpg").write_text("no picture")
     with pytest.raises(InputError, match="none of the 1 pictures"):
         write_occluded_set(source, tmp_path / "out", "cup", 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["cup", "mask", "block"])
+def test_photographs_are_no_crops(source: Path, tmp_path: Path, kind: str) -> None:
+    cv2.imwrite(str(source / "Ann/Ann_0003.jpg"), np.zeros((250, 200, 3), np.uint8))
+    cv2.imwrite(str(source / "Ann/Ann_0004.jpg"), np.zeros((96, 112, 3), np.uint8))
+    report = write_occluded_set(source, tmp_path / "out", kind, 1)
+    assert report.pictures == 3
+    reasons = {skipped.name: skipped.reason for skipped in report.skipped}
+    assert set(reasons) == {"Ann/Ann_0003.jpg", "Ann/Ann_0004.jpg"}
+    assert reasons["Ann/Ann_0003.jpg"].startswith("200x250 pixels")
+    assert all("edgeface data align" in reason for reason in reasons.values())
+
+
+def test_only_photographs_leave_nothing(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((250, 250, 3), np.uint8))
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "a.jpg").rename(tmp_path / "faces" / "a.jpg")
+    with pytest.raises(InputError, match=r"none of the 1 pictures .*edgeface data align"):
+        write_occluded_set(tmp_path / "faces", tmp_path / "new" / "out", "cup", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+
+
+def test_an_occluded_set_is_no_source(source: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    write_occluded_set(source, one, "cup", 1)
+    with pytest.raises(InputError, match=rf"{one} is an occluded set, .*give {one}/images"):
+        write_occluded_set(one, tmp_path / "two", "book", 1)
+    assert not (tmp_path / "two").exists()
+    assert write_occluded_set(one / "images", tmp_path / "two", "book", 1).pictures == 3
+
+
+def test_what_a_killed_run_left_goes_with_the_next(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f".manifest.json{PART_SUFFIX}").write_text("{")
+    write_occluded_set(source, out, "cup", 1)
+    (out / "images/Ann/Ann_0002.png").unlink()
+    (out / f"images/Ann/.Ann_0002.png{PART_SUFFIX}").write_bytes(b"half")
+    assert write_occluded_set(source, out, "cup", 1).written == 1
+    assert not list(out.rglob(".*"))

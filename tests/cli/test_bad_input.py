@@ -439,7 +439,7 @@ def test_no_gpu_is_code_3(cli: Cli, places: dict[str, Path], monkeypatch: pytest
     monkeypatch.setattr(tensorrt, "require_gpu", none)
     monkeypatch.setenv("EDGEFACE_CACHE", str(tmp_path / "cache"))
     look = "identify {bundle} {photo} --gallery {gallery} --backend tensorrt-rtx --precision fp32"
-    fails(cli, places, look, "build it with edgeface build", code=2)
+    fails(cli, places, look, "build it with edgeface build", code=3)
     engine = engine_path(open_bundle(places["bundle"]).model_sha256("fp32"), "tensorrt-rtx")
     engine.parent.mkdir(parents=True, exist_ok=True)
     engine.write_bytes(b"plan")

@@ -121,3 +121,49 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--min-face"):
         AlignSettings(min_face=3)
     assert [path.name for path in source.iterdir()] == ["ann"]
+
+
+def test_crops_of_two_sources_are_not_mixed(tmp_path: Path) -> None:
+    one, two, target = tmp_path / "one", tmp_path / "two", tmp_path / "crops"
+    for source in (one, two):
+        (source / "ann").mkdir(parents=True)
+        (source / "ann" / "a.jpg").write_text("no picture")
+    manifest = align_folder(one, target, progress=False).manifest
+    assert json.loads(manifest.read_text())["source"] == str(one)
+    before = manifest.read_bytes()
+    with pytest.raises(InputError, match=rf"^{target} holds the crops of {one}: choose another folder for {two}$"):
+        align_folder(two, target, progress=False)
+    assert manifest.read_bytes() == before
+    assert align_folder(one / ".." / "one", target, progress=False).reused == 1
+    lines = [json.dumps({**module._header(one, AlignSettings())})]
+    manifest.unlink()
+    (target / "align.part.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=f"holds the crops of {one}"):
+        align_folder(two, target, progress=False)
+
+
+def test_other_formats_are_listed(tmp_path: Path) -> None:
+    source, target = tmp_path / "photos", tmp_path / "crops"
+    (source / "ann" / "holiday").mkdir(parents=True)
+    for name in ("a.heic", "b.GIF", "holiday/c.tiff", "d.mp4", "e"):
+        (source / "ann" / name).write_bytes(b"x")
+    for name in ("n.txt", "n.json", "n.md", "n.csv", "n.XML", ".DS_Store", "Thumbs.db", ".hidden.heic"):
+        (source / "ann" / name).write_bytes(b"x")
+    (source / "stray.heic").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"no pictures below .*, 5 files of other formats \(first ann/a.heic\)"):
+        align_folder(source, target, progress=False)
+    (source / "ann" / "f.jpg").write_text("no picture")
+    for reused in (0, 1):
+        report = align_folder(source, target, progress=False)
+        assert report.reused == reused
+        listed = [entry for entry in report.skipped if not entry.source.endswith(".jpg")]
+        assert [entry.source.removeprefix("ann/") for entry in listed] == [
+            "a.heic",
+            "b.GIF",
+            "d.mp4",
+            "e",
+            "holiday/c.tiff",
+        ]
+        assert {entry.reason for entry in listed} == {"not a format edgeface reads (.bmp, .jpeg, .jpg, .png, .webp)"}
+    pictures = json.loads(report.manifest.read_text())["pictures"]
+    assert [entry["source"] for entry in pictures if "heic" in entry["source"]] == ["ann/a.heic"]

@@ -62,7 +62,7 @@ def test_bad_files_are_listed(people: Path) -> None:
     ("names", "words"),
     [
         ((), "holds no pictures of people"),
-        (("ann/1.png",), r"one identity only \(ann\)"),
+        (("ann/1.png",), r"one identity only \(ann\): two people or more are needed"),
         (("1.png", "2.png"), "pictures but no folders"),
     ],
 )

@@ -66,3 +66,26 @@ def test_written_folder_can_be_scanned(tmp_path: Path) -> None:
         write_synthetic(root, 3, 2)
     with pytest.raises(InputError, match="at least one"):
         write_synthetic(tmp_path / "none", 0, 2)
+
+
+def test_a_stopped_drawing_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+    whole, root = tmp_path / "whole", tmp_path / "synthetic"
+    write_synthetic(whole, 3, 2, seed=1)
+
+    def stop(done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_synthetic(root, 3, 2, seed=1, progress=stop)
+    drawn = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
+    assert len(drawn) == 4
+    for numbers in ((3, 2, 2), (4, 2, 1), (3, 3, 1)):
+        with pytest.raises(InputError, match=r"unfinished faces .*\(people 3, per_person 2, seed 1\)"):
+            write_synthetic(root, *numbers)
+    assert write_synthetic(root, 3, 2, seed=1) == 6
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in drawn.items())
+    content = [{p.relative_to(at): p.read_bytes() for p in at.rglob("*") if p.is_file()} for at in (whole, root)]
+    assert content[0] == content[1]
+    with pytest.raises(InputError, match="not an empty folder"):
+        write_synthetic(root, 3, 2, seed=1)

@@ -107,7 +107,8 @@ def test_masked_iresnet50_at_half_width(rtx: Any, make_net: Callable[..., FaceNe
 
 def test_a_float_graph_is_no_half_engine(rtx: Any, masked_onnx: Path) -> None:
     message = refused(EngineError, masked_onnx, precision="fp16")
-    assert "is an fp32 graph" in message and "fp16 was asked for" in message
+    assert "is an fp32 graph" in message and "fp16 was asked for: export it with --precision fp16" in message
+    assert refused(EngineError, masked_onnx, precision="int8").endswith("int8 was asked for: give --precision fp32")
 
 
 def test_a_half_graph_is_no_float_engine(rtx: Any, masked_half: Path) -> None:
@@ -192,7 +193,7 @@ def test_stopping_a_build_leaves_the_old_engine(rtx: Any, masked_half: Path, tmp
     [
         ({"max_batch": 0}, "--max-batch must be at least 1"),
         ({"max_batch": 4, "opt_batch": 5}, "--opt-batch must be 1 to --max-batch"),
-        ({"workspace_mib": 0}, "--workspace-mib"),
+        ({"workspace_mib": 0}, "--workspace must be at least 1"),
         ({"precision": "fp8"}, "unknown --precision 'fp8'"),
     ],
 )

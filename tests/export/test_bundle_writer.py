@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from edgeface_export.bundle_writer import write_bundle
 from edgeface_export.onnx_export import Exported
 from edgeface_runtime.bundle import open_bundle
 from edgeface_runtime.errors import GateError, InputError
+from edgeface_runtime.files import PART_SUFFIX, write_bytes
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -149,3 +153,49 @@ def test_bad_requests(checkpoint: Checkpoint, faces: np.ndarray, tmp_path: Path)
     with pytest.raises(InputError, match="cannot write"):
         write_bundle(checkpoint, blocked / "x", "x", faces=faces)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["b.tar.gz", "b.TGZ", "b.zip"])
+def test_a_compressed_name_is_refused(name: str, checkpoint: Checkpoint, faces: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a bundle is a folder or an uncompressed \.tar"):
+        write_bundle(checkpoint, tmp_path / name, "x", faces=faces)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "file"), [("b", "b/recognizer.onnx"), ("b.tar", "b.tar")])
+def test_a_full_disk_names_the_bundle(
+    quick: None,
+    name: str,
+    file: str,
+    checkpoint: Checkpoint,
+    faces: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(model: FaceNet, path: Path, opset: int) -> Exported:
+        write_bytes(path, bytes(9))
+        raise AssertionError("the disk is full")
+
+    if name == "b":
+        monkeypatch.setattr(bundle_writer, "export_onnx", full)
+        monkeypatch.setattr(os, "fsync", out_of_space)
+    else:
+        monkeypatch.setattr(tarfile.TarFile, "addfile", out_of_space)
+    with pytest.raises(InputError, match=rf"^cannot write {tmp_path / file}: no space left on device$"):
+        write_bundle(checkpoint, tmp_path / name, "x", faces=faces)
+    assert list(tmp_path.iterdir()) == []
+
+
+def out_of_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_a_killed_export_left_goes_with_the_next(
+    quick: None, checkpoint: Checkpoint, faces: np.ndarray, tmp_path: Path
+) -> None:
+    left = tmp_path / f".b{PART_SUFFIX}" / "bundle"
+    left.mkdir(parents=True)
+    (left / "recognizer.onnx").write_bytes(b"half")
+    write_bundle(checkpoint, tmp_path / "b", "x", faces=faces)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["manifest.json", "recognizer.onnx"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,3 +116,36 @@ def test_other_opsets_are_refused(opset: int, masked: FaceNet, tmp_path: Path) -
     with pytest.raises(InputError, match=f"--opset must be 18 to 20, got {opset}"):
         export_onnx(masked, tmp_path / "x.onnx", opset)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("swallowed", [True, False])
+def test_ctrl_c_is_no_fault_of_the_exporter(
+    swallowed: bool, masked: FaceNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import of its own that was interrupted makes the exporter fail, or try another way."""
+
+    def export(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if not swallowed:
+                raise RuntimeError("please create an issue") from None
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(KeyboardInterrupt):
+        export_onnx(masked, tmp_path / "x.onnx")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_faults_and_threads_are_left_alone(
+    masked: FaceNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(RuntimeError, match="a fault"):
+        export_onnx(masked, tmp_path / "x.onnx")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="a fault"):
+        pool.submit(export_onnx, masked, tmp_path / "x.onnx").result()

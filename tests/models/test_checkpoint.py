@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from edgeface.models import CheckpointMeta, FaceNet, build_spec, load_checkpoint, save_checkpoint
@@ -104,3 +105,28 @@ def test_foreign_and_newer_files_are_refused(saved: tuple[Path, FaceNet]) -> Non
     save_checkpoint(path, model, CheckpointMeta())
     with pytest.raises(ArtefactError, match="not finite"):
         load_checkpoint(path)
+
+
+def test_a_full_disk_is_one_line(saved: tuple[Path, FaceNet], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, model = saved
+    before = path.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("edgeface.models.checkpoint.save_file", full)
+    with pytest.raises(InputError, match=rf"^cannot write {path}: no space left on device$"):
+        save_checkpoint(path, model, CheckpointMeta())
+    assert path.read_bytes() == before and [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_write_that_really_fails_is_one_line(saved: tuple[Path, FaceNet]) -> None:
+    path, model = saved
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=rf"^cannot write {path.parent}/new: File too large$"):
+            save_checkpoint(path.with_name("new"), model, CheckpointMeta())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]

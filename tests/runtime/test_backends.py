@@ -107,6 +107,8 @@ def test_unknown_names_list_the_known(tiny_weights: Tiny) -> None:
         open_backend("onnxruntime", tiny_weights[0], device="gpu")
     with pytest.raises(InputError, match="--threads is -1"):
         open_backend("onnxruntime", tiny_weights[0], threads=-1)
+    with pytest.raises(InputError, match=r"--threads is 257: give 0 \(automatic\) to 256"):
+        open_backend("onnxruntime", tiny_weights[0], threads=257)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,11 @@ def test_a_bundle_says_what_was_written(tiny_bundle: MakeBundle) -> None:
 
 
 def test_an_unknown_precision_lists_the_known(tiny_bundle: MakeBundle) -> None:
-    with pytest.raises(InputError, match="has no int8 model, it has fp32"):
-        open_bundle(tiny_bundle()).model_path("int8")
+    bundle = open_bundle(tiny_bundle())
+    with pytest.raises(InputError, match=r"has no int8 model, it has fp32: choose one of them$"):
+        bundle.model_path("int8")
+    with pytest.raises(InputError, match=r"has no fp16 model, it has fp32: export it with --precision fp16$"):
+        bundle.model_path("fp16")
 
 
 def test_the_default_is_not_there_yet() -> None:
@@ -114,6 +119,10 @@ def test_unknown_fields_of_the_same_version_are_kept(tiny_bundle: MakeBundle) ->
         (lambda d: d["input"].pop("color"), "color is missing"),
         (lambda d: d.update(masking="magic"), "asks for masking 'magic', known are none, decoder"),
         (lambda d: d.update(thresholds={"strict": 0.5}), "'strict' is no false match rate"),
+        (lambda d: d.update(thresholds={"1e-3": math.nan}), "thresholds.* is not a finite number"),
+        (lambda d: d.update(thresholds={"1e-3": -math.inf}), "thresholds.* is not a finite number"),
+        (lambda d: d.update(thresholds={"1e-3": 10**400}), "thresholds.* is not a finite number"),
+        (lambda d: d["input"].update(mean=math.inf), "mean is not a finite number"),
         (lambda d: d.update(outputs=["logits"]), "names no embedding"),
         (lambda d: d["files"].update({"../evil": d["files"]["recognizer.onnx"]}), "outside the bundle: '../evil'"),
         (lambda d: d["files"].update({"/etc/passwd": d["files"]["recognizer.onnx"]}), "outside the bundle"),
@@ -127,6 +136,15 @@ def test_a_wrong_field_is_named(
     folder = tiny_bundle()
     edit(folder, change)
     refused(folder, pattern)
+
+
+def test_no_nan_is_written(tiny_bundle: MakeBundle) -> None:
+    folder = tiny_bundle()
+    before = (folder / "manifest.json").read_bytes()
+    for changes in ({"thresholds": {"1e-3": math.nan}}, {"accuracy": ({"protocol": "x", "accuracy": math.inf},)}):
+        with pytest.raises(ArtefactError, match="finite"):
+            write_manifest(folder, replace(read_manifest(folder), **changes))
+    assert (folder / "manifest.json").read_bytes() == before
 
 
 def test_a_truncated_model(tiny_bundle: MakeBundle) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import resource
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -291,7 +294,7 @@ def test_a_reader_makes_erasure_pending_and_it_is_finished_later(tmp_path: Path)
         assert erasure.removed == 1
         assert not erasure.erased
         assert erasure.pending is not None
-        assert "another process is reading" in erasure.pending
+        assert "run edgeface gallery list once no other process has it open" in erasure.pending
         assert erasure.to_dict()["erased"] is False
         assert gone in on_disk(path)
         assert gallery.people() == []
@@ -311,3 +314,70 @@ def test_a_closed_gallery_says_so(tmp_path: Path) -> None:
     gallery.close()
     with pytest.raises(InputError, match="is closed"):
         gallery.people()
+
+
+def test_a_name_typed_two_ways_is_one_person(tmp_path: Path) -> None:
+    composed, decomposed = "Zo\u00eb", "Zoe\u0308"
+    with make(tmp_path / "g.db") as gallery:
+        gallery.enroll(decomposed, [1, 0, 0, 0])
+        gallery.enroll(composed, [0, 1, 0, 0])
+        assert [(p.name, p.templates) for p in gallery.people()] == [(composed, 2)]
+        assert [c.name for c in gallery.search([1, 0, 0, 0])] == [composed]
+        erasure = gallery.delete(decomposed)
+        assert (erasure.name, erasure.removed) == (composed, 2)
+
+
+@pytest.mark.parametrize("typed", ["Zo\u00eb", "Zoe\u0308"])
+def test_names_as_earlier_versions_kept_them_can_be_deleted(tmp_path: Path, typed: str) -> None:
+    path = tmp_path / "g.db"
+    with make(path) as gallery:
+        gallery.enroll("ann", [1, 0, 0, 0])
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE templates SET name = ?", ("Zoe\u0308",))
+    connection.commit()
+    connection.close()
+    with Gallery(path) as gallery:
+        assert gallery.delete(typed).removed == 1
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No file may grow beyond 1000 bytes, and the disk says that it has no room."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_said_and_no_new_gallery_left(tmp_path: Path, full_disk: None) -> None:
+    with pytest.raises(InputError, match=r"^cannot write gallery .*g.db: no space left on device$"):
+        make(tmp_path / "g.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_while_enrolling(tmp_path: Path) -> None:
+    with make(tmp_path / "g.db", 512) as gallery:
+        gallery.enroll("ann", unit(512, 1))
+        connection = gallery._connection
+        assert connection is not None
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(InputError, match=r"^cannot write gallery .*: no space left on device$"):
+            gallery.enroll_many("bob", [unit(512, k) for k in range(99)], [""] * 99)
+        assert [p.name for p in gallery.people()] == ["ann"]
+        assert gallery.delete("ann").erased
+
+
+def test_what_was_there_stays_when_it_cannot_be_opened(tmp_path: Path, full_disk: None) -> None:
+    path = tmp_path / "g.db"
+    path.touch()
+    with pytest.raises(InputError, match="no space left"):
+        make(path)
+    assert path.exists()
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file is a file, not a folder$"):
+        make(tmp_path / "file" / "g.db")

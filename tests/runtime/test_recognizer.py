@@ -16,7 +16,7 @@ from edgeface_runtime.backends import open_backend
 from edgeface_runtime.bundle import open_bundle, pack_bundle
 from edgeface_runtime.detect import Face
 from edgeface_runtime.embedding import to_batch
-from edgeface_runtime.errors import ArtefactError, DeviceError, FaceError, ImageError, InputError
+from edgeface_runtime.errors import ArtefactError, DeviceError, EngineError, FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.manifest import InputSpec
 from edgeface_runtime.recognizer import Recognizer
@@ -240,7 +240,7 @@ def test_from_bundle(tiny_bundle: MakeBundle, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no fp16 model"):
         Recognizer.from_bundle(folder, precision="fp16")
     with pytest.raises(
-        InputError, match=r"no tensorrt engine .* yet: build it with edgeface build .*bundle --backend"
+        EngineError, match=r"no tensorrt engine .* yet: build it with edgeface build .*bundle --backend"
     ):
         Recognizer.from_bundle(folder, backend="tensorrt", precision="fp32")
     with pytest.raises(InputError, match="has no fp16 model"):  # what auto means for TensorRT
@@ -298,3 +298,14 @@ def test_with_the_real_detector(tiny_bundle: MakeBundle, tmp_path: Path) -> None
         assert abs(x - 224) < 25 and abs(y - 125) < 35
         blank = recognizer.identify(np.full((200, 200, 3), 128, np.uint8), gallery)
         assert blank.status == "no_face"
+
+
+def test_too_many_threads_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--threads is 100000: give 0 \(automatic\) to 256"):
+        Recognizer.from_bundle(tmp_path / "no-bundle", threads=100_000)
+
+
+def test_an_enrolment_says_the_name_as_kept(recognizer: Recognizer, tmp_path: Path) -> None:
+    face = np.full((112, 96, 3), 90, np.uint8)
+    with recognizer.open_gallery(tmp_path / "g.db", create=True) as gallery:
+        assert recognizer.enroll(gallery, " Zoe\u0308 ", [face]).name == "Zo\u00eb"

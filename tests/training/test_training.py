@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from edgeface.data import scan, write_synthetic
 from edgeface.data.faces import load_faces
@@ -171,6 +172,17 @@ def test_damaged_state_is_one_line(people: Path, straight: Path, tmp_path: Path)
         with pytest.raises(ArtefactError, match="damaged") as caught:
             train(TINY, people, out, SPEC, resume=True, quiet=True)
         assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("edgeface.models.checkpoint.save_file", full)
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match=rf"cannot write {out}/state.safetensors: no space left on device"):
+        train(replace(TINY, epochs=1), people, out, SPEC, quiet=True)
+    assert not list(out.glob(".*"))
 
 
 def test_divergence_keeps_the_last_epoch(
