@@ -21,6 +21,7 @@ import onnx
 import torch
 
 from edgeface.models import Checkpoint, CheckpointMeta, count
+from edgeface_export.memory import peak_memory
 from edgeface_export.onnx_export import Exported, export_onnx
 from edgeface_export.parity import GATE, compare, to_input
 from edgeface_export.precision import HALF_GATE, half_cosine, to_fp16
@@ -52,6 +53,7 @@ def write_bundle(
     gate: float = GATE,
     thresholds: Mapping[str, float] | None = None,
     created: str | None = None,
+    measure_memory: bool = True,
 ) -> Manifest:
     """Export `checkpoint` at each precision, compare each with the network on `faces`, and write the bundle `out`.
 
@@ -62,6 +64,7 @@ def write_bundle(
         overwrite: replace a bundle that is there. Anything else that is there is never replaced.
         thresholds: false match rate as text -> cosine threshold, where they were measured.
         created: ISO 8601 time in UTC; now, where not given.
+        measure_memory: in a process of its own; without it (and with `created`) the same network gives the same bytes.
 
     Raises:
         InputError: an unknown precision, no faces, or `out` is taken or cannot be written.
@@ -77,6 +80,7 @@ def write_bundle(
         manifest = replace(
             _manifest(checkpoint, name, wanted, exported),
             parity=parity,
+            peak_memory_bytes=peak_memory(folder / MODELS["fp32"]) if measure_memory else None,
             thresholds=dict(thresholds or {}),
             created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
             extra={"export": notes},

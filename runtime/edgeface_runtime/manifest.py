@@ -102,7 +102,7 @@ class Manifest:
     parameters: int = 0
     """Parameters of the exported network."""
     peak_memory_bytes: int | None = None
-    """Largest memory seen in use for one face, where it was measured."""
+    """What a process grows by to load the fp32 model and embed one face, ONNX Runtime, CPU; None: not measured."""
     parity: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Precision -> cosine_min, cosine_mean, faces: the exported model against the trained one."""
     accuracy: tuple[Mapping[str, Any], ...] = ()
