@@ -64,7 +64,7 @@ def write_bundle(
         overwrite: replace a bundle that is there. Anything else that is there is never replaced.
         thresholds: false match rate as text -> cosine threshold, where they were measured.
         created: ISO 8601 time in UTC; now, where not given.
-        measure_memory: in a process of its own; without it (and with `created`) the same network gives the same bytes.
+        measure_memory: in a process of its own; without it, and with `created`, a network gives the same bytes.
 
     Raises:
         InputError: an unknown precision, no faces, or `out` is taken or cannot be written.
