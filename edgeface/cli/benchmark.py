@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
+    context: typer.Context,
     bundles: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[BUNDLE]...", help="Bundles to compare; none: full-width networks, random weights."),
@@ -42,6 +43,7 @@ def benchmark(
     import tempfile
     from dataclasses import replace
 
+    from edgeface.cli.claim import check_parent
     from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, parameter_curves, random_subjects
     from edgeface.workflows.benchmark import benchmark as measure
     from edgeface.workflows.benchmark_report import headline, sheets, write_report
@@ -55,9 +57,15 @@ def benchmark(
     settings = BenchmarkSettings(
         backend, device, threads, integers(batch, "--batch"), warmup=warmup, runs=runs, precision=precision
     )
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file: name a folder")
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"--out {out} is a file: name a folder")
+        check_parent(out)
     if bundles:
+        for flag in ("ratios", "mask", "width"):
+            source = context.get_parameter_source(flag)
+            if source is not None and source.name == "COMMANDLINE":
+                raise InputError(f"--{flag} is for networks with random weights: leave it out, or the bundles")
         report = measure(bundle_subjects(bundles, settings), settings, weights="trained", note=output.note)
     else:
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:

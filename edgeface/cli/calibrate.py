@@ -48,7 +48,8 @@ def threshold(
         result = calibrate_threshold(
             embedder, data, rates, limit=faces, seed=seed, occlusion=cover, progress=progress
         )
-    store_thresholds(bundle, result)
+    for rate, before in store_thresholds(bundle, result).items():
+        output.note(f"false match rate {rate}: replaces the threshold {before:.4f}")
     output.wrote(bundle)
     output.data(result.to_dict())
     accepted = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["claim_file", "is_json"]
+__all__ = ["check_parent", "claim_file", "is_json"]
 
 
 def claim_file(path: Path, kind: str, is_own: Callable[[Path], bool], force: bool) -> None:
@@ -23,6 +23,21 @@ def claim_file(path: Path, kind: str, is_own: Callable[[Path], bool], force: boo
     """
     if path.is_dir():
         raise InputError(f"--out {path} is a folder: name a file")
+    check_parent(path)
+    if not path.exists():
+        return
+    if not is_own(path):
+        raise InputError(f"{path} exists and is no {kind}: choose another --out")
+    if not force:
+        raise InputError(f"{path} exists: choose another --out, or replace it with --force")
+
+
+def check_parent(path: Path) -> None:
+    """Refuse a path that cannot be made: its nearest parent that exists is a file, or read-only.
+
+    Raises:
+        InputError: in one line.
+    """
     parent = path.absolute().parent
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
@@ -30,12 +45,6 @@ def claim_file(path: Path, kind: str, is_own: Callable[[Path], bool], force: boo
         raise InputError(f"cannot write {path}: {parent} is a file, not a folder")
     if not os.access(parent, os.W_OK):
         raise InputError(f"cannot write {path}: {parent} is read-only")
-    if not path.exists():
-        return
-    if not is_own(path):
-        raise InputError(f"{path} exists and is no {kind}: choose another --out")
-    if not force:
-        raise InputError(f"{path} exists: choose another --out, or replace it with --force")
 
 
 def is_json(path: Path) -> bool:

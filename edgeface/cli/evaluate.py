@@ -56,6 +56,8 @@ def evaluate(
         raise InputError("--protocol verify needs --pairs FILE in LFW's format")
     if share is not None and occlusion == "none":
         raise InputError("--share says how much --occlusion covers: give both")
+    if name is not None and not (name.strip() and name.isprintable()):
+        raise InputError(f"--name must be a line of text, got {name!r}")
     if record:
         check_recordable(model)
     if out is not None:

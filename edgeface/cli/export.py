@@ -94,12 +94,12 @@ def build(
     from edgeface.cli.progress import phases
     from edgeface_export.build import build_engine
     from edgeface_runtime.bundle import open_bundle
-    from edgeface_runtime.engine import engine_path, sidecar_path
+    from edgeface_runtime.engine import engine_path, is_engine
 
     output = Output(json, quiet)
     source = open_bundle(bundle)
     if out is not None:
-        claim_file(out, "engine", lambda path: sidecar_path(path).is_file(), force)
+        claim_file(out, "engine", is_engine, force)
     path = out or engine_path(source.model_sha256(precision), backend)
     with phases(quiet) as progress:
         built = build_engine(

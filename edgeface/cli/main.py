@@ -83,10 +83,12 @@ def run() -> None:
         _fail(MissingExtraError(package, EXTRAS[package]))
     except OSError as exc:
         # Of a rename that failed, the second name is the one the user gave.
-        name = exc.filename2 or exc.filename or ("disk" if exc.errno in DISK_FULL else None)
+        name = exc.filename2 or exc.filename or ("cannot write" if exc.errno in DISK_FULL else None)
         if name is None:
             raise
         _fail(InputError(f"{name}: {exc.strerror}"))
+    except MemoryError as exc:
+        _fail(InputError(f"not enough memory: {exc or 'use less at once'}"))
 
 
 def _fail(error: EdgefaceError) -> None:

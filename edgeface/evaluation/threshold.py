@@ -110,8 +110,8 @@ def check_storable(bundle: Path) -> None:
         raise InputError(f"{bundle}: only a bundle folder can take thresholds: make one with edgeface export")
 
 
-def store_thresholds(bundle: Path, result: ThresholdResult) -> None:
-    """Write the thresholds into the bundle's manifest, beside those of other rates.
+def store_thresholds(bundle: Path, result: ThresholdResult) -> dict[str, float]:
+    """Write the thresholds into the bundle's manifest, beside those of other rates; returns those they replace.
 
     Raises:
         InputError: the bundle is a .tar, which is not written to.
@@ -131,3 +131,4 @@ def store_thresholds(bundle: Path, result: ThresholdResult) -> None:
             extra={**manifest.extra, "calibration": calibration},
         ),
     )
+    return {rate: manifest.thresholds[rate] for rate in result.thresholds if rate in manifest.thresholds}

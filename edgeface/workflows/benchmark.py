@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 Note = Callable[[str], None]
+MAX_BATCH = 1024
+"""Faces in one call: beyond it memory is measured, not speed."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class BenchmarkSettings:
             raise InputError(f"unknown --backend {self.backend!r}: choose one of {', '.join(BACKENDS)}")
         if not self.batches or min(self.batches) < 1:
             raise InputError(f"--batch takes positive sizes such as 1,8,32, got {self.batches}")
+        if max(self.batches) > MAX_BATCH:
+            raise InputError(f"--batch must be at most {MAX_BATCH}, got {max(self.batches)}")
         if self.runs < 1 or self.warmup < 0 or self.threads < 0:
             raise InputError("--runs must be at least 1, --warmup and --threads at least 0")
 
@@ -134,11 +138,15 @@ def random_subjects(
 
     from edgeface.models import FaceNet, build_spec
     from edgeface.pruning import prune
+    from edgeface.pruning.allocate import MAX_RATIO
     from edgeface_export.onnx_export import export_onnx
     from edgeface_export.precision import to_fp16
 
     if precision not in ("fp32", "fp16"):
         raise InputError(f"unknown --precision {precision!r}: choose fp32 or fp16")
+    for ratio in ratios:
+        if not 0 <= ratio <= MAX_RATIO:
+            raise InputError(f"--ratios must lie between 0 and {MAX_RATIO}, got {ratio:g}")
     torch.manual_seed(0)
     dense = FaceNet(build_spec("iresnet50", width, mask=mask)).eval()
     subjects = []
@@ -176,13 +184,15 @@ def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> lis
 
     opened = [open_bundle(path) for path in bundles]
     ratios = [bundle.manifest.ratio.requested for bundle in opened]
+    names = [bundle.manifest.name for bundle in opened]
     subjects = []
-    for bundle in opened:
+    for path, bundle in zip(bundles, opened, strict=True):
         manifest = bundle.manifest
         alone = ratios.count(manifest.ratio.requested) == 1
+        name = manifest.name if names.count(manifest.name) == 1 else str(path)
         subjects.append(
             Subject(
-                f"{manifest.ratio.requested:g}" if alone else f"{manifest.ratio.requested:g} {manifest.name}",
+                f"{manifest.ratio.requested:g}" if alone else f"{manifest.ratio.requested:g} {name}",
                 bundle.model_path(settings.precision),
                 manifest.ratio.requested,
                 manifest.ratio.achieved,

@@ -118,9 +118,14 @@ def _accuracies(row: Row, protocols: list[str]) -> list[str]:
 def _markdown(report: BenchmarkReport) -> str:
     lines = ["# Benchmark by compression ratio", "", *headline(report), ""]
     for sheet in sheets(report):
-        lines += [f"## {sheet.title.capitalize()}", "", "| " + " | ".join(sheet.columns) + " |"]
-        lines += ["|" + "---|" * len(sheet.columns), *("| " + " | ".join(row) + " |" for row in sheet.rows), ""]
+        lines += [f"## {sheet.title.capitalize()}", "", _line(sheet.columns)]
+        lines += ["|" + "---|" * len(sheet.columns), *map(_line, sheet.rows), ""]
     return "\n".join([*lines, "![parameters](figure6.png)", "", "![error and speed](figure7.png)", ""])
+
+
+def _line(cells: list[str]) -> str:
+    """One line of a Markdown table, whatever is in the cells."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _figure(title: str, caveat: str) -> tuple[Any, Any]:

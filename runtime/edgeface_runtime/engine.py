@@ -21,6 +21,7 @@ __all__ = [
     "Sidecar",
     "check_sidecar",
     "engine_path",
+    "is_engine",
     "read_sidecar",
     "sidecar_path",
     "write_sidecar",
@@ -134,6 +135,14 @@ def read_sidecar(engine: Path) -> Sidecar:
         return Sidecar(**{**texts, "profile": profile})
     except (KeyError, TypeError, ValueError) as exc:
         raise ArtefactError(f"{path} is damaged ({str(exc) or exc!r}): {again}") from exc
+
+
+def is_engine(path: Path) -> bool:
+    """Whether a file is an engine as its sidecar says: a hash, so that no other file passes for one."""
+    try:
+        return read_sidecar(path).engine_sha256 == sha256_file(path)
+    except ArtefactError:
+        return False
 
 
 def check_sidecar(

@@ -186,9 +186,11 @@ def _check(manifest: Manifest, where: str) -> None:
             raise ArtefactError(
                 f"{where} is damaged: the {precision} model {name!r} is not among its files: export the bundle again"
             )
-    for rate in manifest.thresholds:
+    for rate, threshold in manifest.thresholds.items():
         if not _is_rate(rate):
             raise ArtefactError(f"{where} is damaged: {rate!r} is no false match rate: export the bundle again")
+        if abs(threshold) > 1.001:  # a hair above 1 refuses everybody, as a measured one may
+            raise ArtefactError(f"{where} is damaged: threshold {threshold:g} is no cosine: calibrate it again")
     if manifest.masking not in MASKING_KINDS:
         raise ArtefactError(
             f"{where} asks for masking {manifest.masking!r}, known are {', '.join(MASKING_KINDS)}: upgrade edgeface"

@@ -176,7 +176,7 @@ class Recognizer(Closing):
                 f"{self.bundle.source} has no threshold for a false match rate of {rate}, it has "
                 f"{', '.join(sorted(known, key=float))}: measure one with edgeface calibrate threshold"
             )
-        return Threshold(float(known[rate]), f"bundle, false match rate {rate}")
+        return Threshold(float(known[rate]), f"bundle, false match rate {rate}{_covered(self.bundle, rate)}")
 
     def embed(self, crops: Pixels) -> Embeddings:
         """Embed aligned faces.
@@ -304,6 +304,14 @@ class Recognizer(Closing):
         first, second = self.single_face(a, largest), self.single_face(b, largest)
         score = float(np.clip(first.embedding @ second.embedding, -1.0, 1.0))
         return Verification(score, score >= limit.value, limit, first, second, self.describe())
+
+
+def _covered(bundle: Bundle, rate: str) -> str:
+    """What covered the faces that the threshold of `rate` was measured on, in words; empty if nothing."""
+    calibration = bundle.manifest.extra.get("calibration")
+    entry = calibration.get(rate) if isinstance(calibration, dict) else None
+    kind = entry.get("occlusion", "none") if isinstance(entry, dict) else "none"
+    return "" if kind == "none" else f", measured with {kind}"
 
 
 def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engine: str | Path | None) -> Backend:

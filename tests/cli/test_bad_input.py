@@ -268,6 +268,10 @@ FLAGS = [
     ("prune {dense} --ratio .3 --out {new} --round-to 0", "--round-to must be at least 1"),
     ("train --data {faces} --out {new} --from {dense} --width .5", "--width is for new networks"),
     ("prune {dense} --ratio .3 --out {photo}", "exists and is no checkpoint"),
+    ("benchmark {bundle} --batch 100000000", "--batch must be at most 1024"),
+    ("benchmark {bundle} --ratios 0,.5", "--ratios is for networks with random weights"),
+    ("benchmark --ratios 0,2", "--ratios must lie between 0 and 0.9"),
+    ("benchmark {bundle} --out {photo}/x", "is a file, not a folder"),
     ("prune {dense} --ratio .3 --out {photo} --force", "exists and is no checkpoint"),
     ("prune {dense} --ratio .3 --out {dense}", "replace it with --force"),
     ("build {bundle} --backend tensorrt-rtx --out {photo}", "exists and is no engine"),
@@ -343,7 +347,7 @@ FLAGS = [
     ("build {bundle} --backend best", "unknown --backend 'best'"),
     ("build {bundle} --precision int8 --backend tensorrt-rtx", "has no int8 model"),
     ("build {bundle} --max-batch 0", "--max-batch must be at least 1"),
-    ("benchmark --ratios 1.5 --width .125", "--ratio must lie between 0 and 0.9"),
+    ("benchmark --ratios 1.5 --width .125", "--ratios must lie between"),
     ("benchmark --ratios half", "--ratios takes numbers"),
     ("benchmark --batch 0", "--batch takes positive sizes"),
     ("benchmark --batch one", "--batch takes whole numbers"),
@@ -466,7 +470,7 @@ def test_cuda_that_is_not_there_is_code_3(cli: Cli, places: dict[str, Path], mon
         (ModuleNotFoundError("no", name="torch.nn"), "torch is not installed: pip install 'edgeface[train]'"),
         (MissingExtraError("matplotlib", "plot"), "pip install 'edgeface[plot]'"),
         (PermissionError(errno.EACCES, "Permission denied", "/there"), "/there: Permission denied"),
-        (OSError(errno.ENOSPC, "No space left on device"), "disk: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device"), "cannot write: No space left on device"),
     ],
 )
 def test_what_the_machine_lacks_is_one_line(

@@ -108,7 +108,10 @@ def test_stored_beside_those_of_other_rates(people: Any, tmp_path: Path) -> None
     }
     write_manifest(bundle, Manifest(**facts))
     result = calibrate_threshold(people.embedder(), people.root, (0.5,))
-    store_thresholds(bundle, result)
-    assert open_bundle(bundle).manifest.thresholds == {"0.001": 0.9, "0.5": result.thresholds["0.5"]}
+    assert store_thresholds(bundle, result) == {"0.5": 0.123}, "the one it replaces"
+    manifest = open_bundle(bundle).manifest
+    assert manifest.thresholds == {"0.001": 0.9, "0.5": result.thresholds["0.5"]}
+    kept = manifest.extra["calibration"]["0.5"]
+    assert (kept["data"], kept["impostor_pairs"], kept["occlusion"]) == (result.data, result.impostor_pairs, "none")
     with pytest.raises(InputError, match="only a bundle folder"):
         store_thresholds(tmp_path / "bundle.tar", result)

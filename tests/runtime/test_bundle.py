@@ -120,6 +120,7 @@ def test_unknown_fields_of_the_same_version_are_kept(tiny_bundle: MakeBundle) ->
         (lambda d: d.update(masking="magic"), "asks for masking 'magic', known are none, decoder"),
         (lambda d: d.update(thresholds={"strict": 0.5}), "'strict' is no false match rate"),
         (lambda d: d.update(thresholds={"1e-3": math.nan}), "thresholds.* is not a finite number"),
+        (lambda d: d.update(thresholds={"1e-3": 5.0}), "threshold 5 is no cosine"),
         (lambda d: d.update(thresholds={"1e-3": -math.inf}), "thresholds.* is not a finite number"),
         (lambda d: d.update(thresholds={"1e-3": 10**400}), "thresholds.* is not a finite number"),
         (lambda d: d["input"].update(mean=math.inf), "mean is not a finite number"),

@@ -14,6 +14,7 @@ from edgeface_runtime.engine import (
     Sidecar,
     check_sidecar,
     engine_path,
+    is_engine,
     read_sidecar,
     sidecar_path,
     write_sidecar,
@@ -125,3 +126,15 @@ def test_a_missing_sidecar(engine: Path) -> None:
 
 def test_engines_have_a_folder_of_their_own(own_cache: Path) -> None:
     assert engine_path("c" * 64, "tensorrt") == own_cache / "engines" / f"{'c' * 16}-tensorrt.engine"
+
+
+def test_only_an_engine_is_an_engine(tmp_path: Path) -> None:
+    """A sidecar left beside another file does not make that file an engine."""
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"plan")
+    assert not is_engine(photo)
+    sidecar = Sidecar("tensorrt", "11.0", "0" * 64, hashlib.sha256(b"plan").hexdigest(), "fp16", Profile(1, 1, 8))
+    write_sidecar(photo, sidecar)
+    assert is_engine(photo)
+    photo.write_bytes(b"a photograph")
+    assert not is_engine(photo)

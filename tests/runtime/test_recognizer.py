@@ -213,6 +213,14 @@ def test_the_threshold_is_the_callers_or_the_bundles(tiny_bundle: MakeBundle, re
         bare.verify(picture(1), picture(1))
 
 
+def test_a_threshold_says_what_it_was_measured_with(tiny_bundle: MakeBundle) -> None:
+    thresholds = {"0.1": 0.2, "0.01": 0.3}
+    extra = {"calibration": {"0.01": {"occlusion": "mask"}, "0.1": {"occlusion": "none"}}}
+    with load(tiny_bundle("told", thresholds=thresholds, extra=extra)) as recognizer:
+        assert recognizer.threshold().source == "bundle, false match rate 0.01, measured with mask"
+        assert recognizer.threshold(fmr="0.1").source == "bundle, false match rate 0.1"
+
+
 def test_a_gallery_of_another_model_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
     Gallery(tmp_path / "g.db", "b" * 64, 512, create=True).close()
     with pytest.raises(ArtefactError, match=f"model {'b' * 12}, this bundle is {recognizer.bundle.model_id[:12]}"):
