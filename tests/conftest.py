@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,3 +52,22 @@ def lived_in() -> Callable[[FaceNet], FaceNet]:
         return model.eval()
 
     return live
+
+
+@pytest.fixture
+def small_files() -> Callable[[int], AbstractContextManager[None]]:
+    """`with small_files(n)`: no file may grow beyond n bytes, so a write really fails, as on a full disk.
+
+    Only around the call that is to fail: the limit holds for the test runner's own log too.
+    """
+
+    @contextmanager
+    def limit(size_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -120,13 +121,11 @@ def test_a_full_disk_is_one_line(saved: tuple[Path, FaceNet], monkeypatch: pytes
     assert path.read_bytes() == before and [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_a_write_that_really_fails_is_one_line(saved: tuple[Path, FaceNet]) -> None:
+def test_a_write_that_really_fails_is_one_line(
+    saved: tuple[Path, FaceNet], small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
     path, model = saved
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        with pytest.raises(InputError, match=rf"^cannot write {path.parent}/new: File too large$"):
-            save_checkpoint(path.with_name("new"), model, CheckpointMeta())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = pytest.raises(InputError, match=rf"^cannot write {path.parent}/new: File too large$")
+    with refused, small_files(100_000):
+        save_checkpoint(path.with_name("new"), model, CheckpointMeta())
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -21,18 +21,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow beyond 1000 bytes: a write fails as on a full disk, only with another number."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_write_that_fails_names_the_target(tmp_path: Path, small_files: None) -> None:
+def test_a_write_that_fails_names_the_target(
+    tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
     target = tmp_path / "out" / "x.bin"
-    with pytest.raises(InputError, match=rf"^cannot write {target}: File too large$"):
+    with pytest.raises(InputError, match=rf"^cannot write {target}: File too large$"), small_files(1000):
         write_bytes(target, bytes(2000))
     assert names(target.parent) == []
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import resource
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -340,18 +340,21 @@ def test_names_as_earlier_versions_kept_them_can_be_deleted(tmp_path: Path, type
         assert gallery.delete(typed).removed == 1
 
 
+FullDisk = Callable[[], AbstractContextManager[None]]
+
+
 @pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No file may grow beyond 1000 bytes, and the disk says that it has no room."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+def full_disk(
+    monkeypatch: pytest.MonkeyPatch, small_files: Callable[[int], AbstractContextManager[None]]
+) -> FullDisk:
+    """`with full_disk()`: no file may grow beyond 1000 bytes, and the disk says that it has no room."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    return lambda: small_files(1000)
 
 
-def test_a_full_disk_is_said_and_no_new_gallery_left(tmp_path: Path, full_disk: None) -> None:
-    with pytest.raises(InputError, match=r"^cannot write gallery .*g.db: no space left on device$"):
+def test_a_full_disk_is_said_and_no_new_gallery_left(tmp_path: Path, full_disk: FullDisk) -> None:
+    refused = pytest.raises(InputError, match=r"^cannot write gallery .*g.db: no space left on device$")
+    with refused, full_disk():
         make(tmp_path / "g.db")
     assert list(tmp_path.iterdir()) == []
 
@@ -369,10 +372,10 @@ def test_a_disk_that_fills_while_enrolling(tmp_path: Path) -> None:
         assert gallery.delete("ann").erased
 
 
-def test_what_was_there_stays_when_it_cannot_be_opened(tmp_path: Path, full_disk: None) -> None:
+def test_what_was_there_stays_when_it_cannot_be_opened(tmp_path: Path, full_disk: FullDisk) -> None:
     path = tmp_path / "g.db"
     path.touch()
-    with pytest.raises(InputError, match="no space left"):
+    with pytest.raises(InputError, match="no space left"), full_disk():
         make(path)
     assert path.exists()
 
