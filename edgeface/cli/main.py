@@ -12,7 +12,7 @@ import typer
 from edgeface import __version__
 from edgeface.cli import benchmark, calibrate, data, demo, device, evaluate, export, gallery, inspect, prune, train
 from edgeface.cli.output import printable
-from edgeface_runtime.errors import EdgefaceError, InputError, MissingExtraError
+from edgeface_runtime.errors import EXTRAS, EdgefaceError, InputError, MissingExtraError
 
 __all__ = ["app", "run"]
 
@@ -23,19 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EXTRAS = {
-    "torch": "train",
-    "safetensors": "train",
-    "onnx": "train",
-    "onnxscript": "train",
-    "onnxruntime": "cpu",
-    "tensorrt": "tensorrt",
-    "pycuda": "tensorrt",
-    "tensorrt_rtx": "rtx",
-    "matplotlib": "plot",
-    "skimage": "demo",
-}
-"""Which extra brings a package."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -18,7 +18,7 @@ from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.errors import ImageError, InputError
 from edgeface_runtime.image import read_image
 
-__all__ = ["FACE_BYTES", "Faces", "load_faces"]
+__all__ = ["FACE_BYTES", "Faces", "load_faces", "read_crop"]
 
 FACE_BYTES = CROP_SIZE[0] * CROP_SIZE[1] * 3
 """Memory one decoded face takes."""
@@ -57,7 +57,7 @@ class Faces:
         """(112, 96, 3) uint8 BGR; not to be written to."""
         if self.pixels is not None:
             return np.asarray(self.pixels[index], np.uint8)
-        return _read(self.folder.samples[index][0])
+        return read_crop(self.folder.samples[index][0])
 
 
 def load_faces(folder: FaceFolder, memory_mib: int = 4096, progress: Progress | None = None) -> Faces:
@@ -99,12 +99,18 @@ def _decode(paths: list[Path]) -> Iterator[NDArray[np.uint8] | ImageError]:
 
 def _try_read(path: Path) -> NDArray[np.uint8] | ImageError:
     try:
-        return _read(path)
+        return read_crop(path)
     except ImageError as exc:
         return exc
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def read_crop(path: Path) -> NDArray[np.uint8]:
+    """One aligned face: (112, 96, 3) uint8 BGR.
+
+    Raises:
+        ImageError: it cannot be read.
+        InputError: it is of another size.
+    """
     image = read_image(path)
     if image.shape[:2] != CROP_SIZE:
         height, width = image.shape[:2]

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.data.faces import read_crop
 from edgeface.data.folders import scan
 from edgeface.data.synthetic import synth_face
-from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.errors import ImageError, InputError
-from edgeface_runtime.image import read_image
 
 __all__ = ["FaceSample", "sample_faces"]
 
@@ -42,12 +41,9 @@ def sample_faces(folder: Path | None, count: int, seed: int = 0, flag: str = "--
     crops = []
     for index in np.random.default_rng(seed).permutation(len(samples)):
         try:
-            crop = read_image(samples[index][0])
+            crops.append(read_crop(samples[index][0]))
         except ImageError:
             continue  # a sample needs only enough of them; training lists what it skips
-        if crop.shape[:2] != CROP_SIZE:
-            raise InputError(f"{samples[index][0]} is not a 112x96 crop: run `edgeface data align` first")
-        crops.append(crop)
         if len(crops) == count:
             break
     if not crops:

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.data.faces import read_crop
 from edgeface.evaluation.embedder import Embedder
 from edgeface_calibration.occluded_set import occluded_view
 from edgeface_calibration.occluders import KINDS, WORN
-from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.errors import InputError
-from edgeface_runtime.image import read_image
 
 __all__ = ["DEFAULT_SHARE", "Occlusion", "embed_paths"]
 
@@ -84,7 +83,5 @@ def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
 
 
 def _read(path: Path, root: Path, view: View | None) -> NDArray[np.uint8]:
-    image = read_image(path)
-    if image.shape[:2] != CROP_SIZE:
-        raise InputError(f"{path} is not a 112x96 crop: run `edgeface data align` first")
+    image = read_crop(path)
     return image if view is None else view(image, path.relative_to(root).as_posix())

@@ -265,13 +265,12 @@ def _engine(bundle: Path, folder: Path, note: Note) -> str:
 
 def _require_extras() -> None:
     """Refuse at once, not after minutes of training."""
-    from edgeface_runtime.errors import MissingExtraError
+    from edgeface_runtime.errors import EXTRAS, MissingExtraError
 
-    needed = {"torch": "train", "safetensors": "train", "onnx": "train", "onnxscript": "train"}
-    needed |= {"onnxruntime": "cpu", "matplotlib": "plot", "skimage": "demo"}
+    needed = ("torch", "safetensors", "onnx", "onnxscript", "onnxruntime", "matplotlib", "skimage")
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
-        extras = ",".join(dict.fromkeys(needed[package] for package in missing))
+        extras = ",".join(dict.fromkeys(EXTRAS[package] for package in missing))
         raise MissingExtraError(missing[0], extras)
 
 

@@ -16,6 +16,7 @@ Messages are one line: what was wrong, then what to do.
 from __future__ import annotations
 
 __all__ = [
+    "EXTRAS",
     "ArtefactError",
     "DeviceError",
     "EdgefaceError",
@@ -26,6 +27,21 @@ __all__ = [
     "InputError",
     "MissingExtraError",
 ]
+
+
+EXTRAS = {
+    "torch": "train",
+    "safetensors": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "onnxruntime": "cpu",
+    "tensorrt": "tensorrt",
+    "pycuda": "tensorrt",
+    "tensorrt_rtx": "rtx",
+    "matplotlib": "plot",
+    "skimage": "demo",
+}
+"""Which extra brings a package."""
 
 
 class EdgefaceError(Exception):
