@@ -11,11 +11,10 @@ from typing import Any
 
 from edgeface_runtime.backends.driver import Gpu, require_gpu
 from edgeface_runtime.engine import FLAVOURS
-from edgeface_runtime.errors import DeviceError, EngineError, InputError, MissingExtraError
+from edgeface_runtime.errors import EXTRAS, DeviceError, EngineError, InputError, MissingExtraError
 
 __all__ = ["TrtLog", "find_gpu", "load_trt", "trt_log"]
 
-EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 """Backend name -> extra that installs it."""
 LOG_LINES = 200
 
@@ -34,7 +33,7 @@ def load_trt(backend: str) -> Any:
         return importlib.import_module(FLAVOURS[backend])
     except (ImportError, OSError, RuntimeError) as exc:
         if isinstance(exc, ModuleNotFoundError) and exc.name == FLAVOURS[backend]:
-            raise MissingExtraError(FLAVOURS[backend], EXTRAS[backend]) from exc
+            raise MissingExtraError(FLAVOURS[backend], EXTRAS[FLAVOURS[backend]]) from exc
         # A stub package, or a shared library that is missing.
         reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
         raise EngineError(f"{FLAVOURS[backend]} is installed but does not load: {reason}") from exc

@@ -19,12 +19,11 @@ from edgeface_runtime.backends.cuda import Cuda, open_cuda
 from edgeface_runtime.backends.driver import Gpu, require_gpu
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.engine import FLAVOURS, check_sidecar, read_sidecar
-from edgeface_runtime.errors import DeviceError, EngineError, InputError, MissingExtraError
+from edgeface_runtime.errors import EXTRAS, DeviceError, EngineError, InputError, MissingExtraError
 from edgeface_runtime.files import require_file
 
 __all__ = ["TensorRTBackend", "open_engine"]
 
-EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 DTYPES: dict[str, type[np.generic]] = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT64": np.int64}
 
 
@@ -51,11 +50,11 @@ def open_engine(path: Path, flavour: str, device: str = "auto", onnx_sha256: str
     try:
         trt = importlib.import_module(FLAVOURS[flavour])
     except (ImportError, OSError) as exc:
-        raise MissingExtraError(flavour, EXTRAS[flavour]) from exc
+        raise MissingExtraError(flavour, EXTRAS[FLAVOURS[flavour]]) from exc
     check_sidecar(
         path, read_sidecar(path), flavour, str(trt.__version__), gpu.name, gpu.compute_capability, onnx_sha256
     )
-    return TensorRTBackend(path, flavour, trt, open_cuda(index, EXTRAS[flavour]), gpu)
+    return TensorRTBackend(path, flavour, trt, open_cuda(index, EXTRAS[FLAVOURS[flavour]]), gpu)
 
 
 class TensorRTBackend(Closing):
