@@ -48,7 +48,7 @@ def lived_in() -> Callable[[FaceNet], FaceNet]:
         model.train()
         with torch.no_grad():
             for _ in range(8):
-                model(torch.rand(8, 3, 112, 96, generator=generator) * 2 - 1)
+                model(torch.rand(8, 3, *model.spec.input_size, generator=generator) * 2 - 1)
         return model.eval()
 
     return live

@@ -1,6 +1,6 @@
-"""Structured pruning of the network of Liu et al. 2023: filters leave together with the maps they feed.
+"""Structured pruning as in Liu et al. 2023, for all our networks: filters leave together with the maps they feed.
 
-Written here rather than on Torch-Pruning: the kept sets of this one network family are a page of data
+Written here rather than on Torch-Pruning: the kept sets of these networks are a page of data
 (`edgeface.pruning.groups`) that the checkpoint, the sensitivity analysis and the exporter also read.
 """
 

@@ -32,13 +32,14 @@ def prune_checkpoint(
     """Prune and write `out`.
 
     Args:
-        faces: (N, 112, 96, 3) uint8 BGR crops for the sensitivity; None prunes every group alike.
+        faces: (N, H, W, 3) uint8 BGR crops for the sensitivity; None prunes every group alike.
         source_of_faces: what they are, in words.
 
     Raises:
         InputError: ratio, method or rounding out of range.
     """
-    batch = None if faces is None else torch.from_numpy(to_batch(faces, InputSpec()))
+    height, width = source.model.spec.input_size
+    batch = None if faces is None else torch.from_numpy(to_batch(faces, InputSpec(height=height, width=width)))
     pruned = prune(source.model, ratio, method=method, round_to=round_to, faces=batch, progress=progress)
     report, meta = pruned.report, source.meta
     how = f"sensitivity on {source_of_faces}" if faces is not None else "uniform"

@@ -7,12 +7,14 @@ A network with channels silenced here equals the smaller network without them.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from edgeface.models.iresnet import FaceNet
+from edgeface.pruning.groups import top_group
 
 __all__ = ["silenced"]
 
@@ -43,24 +45,48 @@ def _zero(indices: Tensor):  # type: ignore[no-untyped-def]
 
 def _places(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
     """Modules whose output carries the group's channels, with the entries each channel takes."""
-    last = len(model.stages) - 1
+    spec = model.spec
+    places: list[tuple[nn.Module, int]] = []
     if group == "stem":
-        return [(model.stem, 1), (model.get_submodule("stages.0.0.bn1"), 1)]
-    if group.startswith("decoder."):
-        assert model.decoder is not None
-        part = group.removeprefix("decoder.")
-        if part == "pyramid":
-            return [(lateral, 1) for lateral in model.decoder.lateral]
-        return [(model.decoder.smooth if part == "smooth" else model.decoder.bn, 1)]
-    if group.endswith(".inner"):
-        return [(model.get_submodule(group.removesuffix(".inner") + ".prelu"), 1)]
-    index = int(group.split(".")[1])
-    blocks = list(model.get_submodule(f"stages.{index}").children())
-    places: list[tuple[nn.Module, int]] = [(block.get_submodule("bn3"), 1) for block in blocks]
-    places.append((blocks[0].get_submodule("shortcut"), 1))
-    places += [(block.get_submodule("bn1"), 1) for block in blocks[1:]]
-    if index < last:
-        places.append((model.get_submodule(f"stages.{index + 1}.0.bn1"), 1))
-    elif model.spec.head == "flatten":
-        places.append((model.get_submodule("head.1"), model.spec.top_size[0] * model.spec.top_size[1]))
+        places = [(model.stem, 1), *_leading_norms(model, 0, 0)]
+    elif group.startswith("decoder."):
+        places = _mask_places(model, group.removeprefix("decoder."))
+    elif group.endswith(".inner"):
+        last = {"bottle": "prelu", "basic": "prelu1", "inverted": "prelu2"}[spec.block]
+        places = [(model.get_submodule(f"{group.removesuffix('.inner')}.{last}"), 1)]
+    elif group == "top":
+        assert model.top is not None
+        places = [(model.top, 1)]
+    else:
+        index = int(group.split(".")[1])
+        places = [(block, 1) for block in model.get_submodule(f"stages.{index}").children()]
+        places += _leading_norms(model, index, 1)
+        if index + 1 < len(model.stages):
+            places += _leading_norms(model, index + 1, 0)
+    return places + _head_places(model) if group == top_group(spec) else places
+
+
+def _leading_norms(model: FaceNet, stage: int, first: int) -> list[tuple[nn.Module, int]]:
+    """The BN that bottle blocks begin with, of the blocks of a stage from `first` on; the first alone for 0."""
+    if model.spec.block != "bottle":
+        return []
+    blocks = list(model.get_submodule(f"stages.{stage}").children())
+    return [(block.get_submodule("bn1"), 1) for block in (blocks[first:] if first else blocks[:1])]
+
+
+def _head_places(model: FaceNet) -> list[tuple[nn.Module, int]]:
+    """Where shifts behind the top map would bring its channels back."""
+    positions = math.prod(model.spec.top_size)
+    places: list[tuple[nn.Module, int]] = []
+    if model.spec.head != "pool":
+        places.append((model.get_submodule("head.1"), positions if model.spec.head == "flatten" else 1))
+    if model.pattern is not None and model.spec.mask and model.spec.mask.kind == "decoder":
+        places.append((model.pattern.bn, positions))
     return places
+
+
+def _mask_places(model: FaceNet, part: str) -> list[tuple[nn.Module, int]]:
+    assert model.decoder is not None
+    if part == "pyramid":
+        return [(lateral, 1) for lateral in model.decoder.lateral]
+    return [({"smooth": model.decoder.smooth, "inner": model.decoder.bn, "cells": model.decoder.conv2}[part], 1)]

@@ -2,9 +2,10 @@
 
 Done on a deep copy, in float64, rounded once to float32 at the end. What can be folded exactly:
 
-- stem BN, `bn2`, `bn3` and the shortcut's BN: into the convolution before them;
-- `bn1`: into the 1x1 convolution after it (no padding, so a constant shift stays constant everywhere);
-- the flattened head's two BNs: into the linear between them.
+- every BN behind a convolution (stem, blocks, shortcuts, the top 1x1, the depthwise head): into that convolution;
+- a bottle block's leading BN: into the 1x1 convolution after it (no padding, so a constant shift stays constant
+  everywhere);
+- the head's BN around its linear layer, and the pattern head's before its own: into that layer.
 
 What cannot: the mask decoder's BN stands after a PReLU and before a 3x3 that pads with zeros. Its shift would have to
 be padded too, so it is left in place and reported.
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.models import FaceNet
-from edgeface.models.iresnet import Block
+from edgeface.models.blocks import BasicBlock, Block, InvertedBlock
 
 __all__ = ["Folded", "fold"]
 
@@ -43,25 +44,63 @@ def fold(model: FaceNet) -> Folded:
     net = copy.deepcopy(model).cpu().double().eval()
     before = sum(isinstance(module, BatchNorm) for module in net.modules())
     with torch.no_grad():
-        net.stem[0], net.stem[1] = _after(net.stem[0], net.stem[1]), nn.Identity()
-        for block in (module for module in net.modules() if isinstance(module, Block)):
-            _fold_block(block)
-        if isinstance(net.head[1], nn.BatchNorm1d):
-            linear = _linear_after(_linear_before(net.head[1], net.head[2]), net.head[3])
-            net.head = nn.Sequential(nn.Flatten(), linear)
+        net.stem = _chain(net.stem)
+        if net.top is not None:
+            net.top = _chain(net.top)
+        for block in net.modules():
+            if isinstance(block, Block):
+                _fold_bottle(block)
+            elif isinstance(block, BasicBlock | InvertedBlock):
+                _fold_behind(block)
+        net.head = _head(net.head)
+        if net.pattern is not None:
+            net.pattern.linear = _linear_before(net.pattern.bn, net.pattern.linear)
+            net.pattern.bn = nn.Identity()
     kept = tuple(name for name, module in net.named_modules() if isinstance(module, BatchNorm))
     for parameter in net.parameters():
         parameter.requires_grad_(False)
     return Folded(net.float().eval(), before - len(kept), kept)
 
 
-def _fold_block(block: Block) -> None:
+def _chain(layers: nn.Sequential) -> nn.Sequential:
+    """(convolution, BN, PReLU) repeated, with the BNs in the convolutions; places in the sequence stay."""
+    found = list(layers)
+    for place in range(0, len(found), 3):
+        found[place], found[place + 1] = _after(found[place], found[place + 1]), nn.Identity()
+    return nn.Sequential(*found)
+
+
+def _fold_bottle(block: Block) -> None:
     block.conv1 = _after(_before(block.bn1, block.conv1), block.bn2)
     block.conv2 = _after(block.conv2, block.bn3)
     for name in ("bn1", "bn2", "bn3"):
         setattr(block, name, nn.Identity())
+    _fold_shortcut(block)
+
+
+def _fold_behind(block: BasicBlock | InvertedBlock) -> None:
+    """bnK stands behind convK throughout."""
+    for number in ("1", "2", "3"):
+        if hasattr(block, f"bn{number}"):
+            folded = _after(block.get_submodule(f"conv{number}"), block.get_submodule(f"bn{number}"))
+            setattr(block, f"conv{number}", folded)
+            setattr(block, f"bn{number}", nn.Identity())
+    if isinstance(block, BasicBlock):
+        _fold_shortcut(block)
+
+
+def _fold_shortcut(block: Block | BasicBlock) -> None:
     if isinstance(block.shortcut, nn.Sequential):
         block.shortcut = nn.Sequential(_after(block.shortcut[0], block.shortcut[1]))
+
+
+def _head(head: nn.Sequential) -> nn.Sequential:
+    layers = list(head)
+    if isinstance(layers[0], nn.Conv2d):
+        return nn.Sequential(_after(layers[0], layers[1]), nn.Flatten(), _linear_after(layers[3], layers[4]))
+    if isinstance(layers[1], nn.BatchNorm1d):
+        return nn.Sequential(nn.Flatten(), _linear_after(_linear_before(layers[1], layers[2]), layers[3]))
+    return head
 
 
 def _affine(bn: nn.Module) -> tuple[Tensor, Tensor]:
@@ -78,6 +117,7 @@ def _conv(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
         (like.kernel_size[0], like.kernel_size[1]),
         (like.stride[0], like.stride[1]),
         (int(like.padding[0]), int(like.padding[1])),
+        groups=like.groups,
         dtype=weight.dtype,
     )
     assert made.bias is not None
@@ -115,6 +155,8 @@ def _linear_before(bn: nn.Module, linear: nn.Module) -> nn.Linear:
     return _linear(linear.weight * scale, linear.bias + linear.weight @ shift)
 
 
-def _linear_after(linear: nn.Linear, bn: nn.Module) -> nn.Linear:
+def _linear_after(linear: nn.Module, bn: nn.Module) -> nn.Linear:
+    assert isinstance(linear, nn.Linear)
     scale, shift = _affine(bn)
-    return _linear(linear.weight * scale[:, None], linear.bias * scale + shift)
+    bias = shift if linear.bias is None else linear.bias * scale + shift
+    return _linear(linear.weight * scale[:, None], bias)

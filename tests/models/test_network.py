@@ -29,7 +29,7 @@ def test_the_mask_multiplies_the_top_map(lived_in: Callable[[FaceNet], FaceNet])
     top = []
     model.stages[-1].register_forward_hook(lambda module, inputs, output: top.append(output))
     with torch.no_grad():
-        embedding, mask = model.forward_masked(x)
+        embedding, mask, _ = model.forward_masked(x)
         assert mask is not None
         assert mask.shape == top[0].shape == (2, 64, 7, 6)
         assert 0 < float(mask.min()) <= float(mask.max()) < 1
