@@ -1,7 +1,8 @@
 """One ONNX graph from a network: BN folded, dynamic batch, no external data, and nothing of this machine in it.
 
 Input `input` (N, 3, H, W) float32 RGB in [-1, 1]. Outputs `embedding` (N, E) float32 of unit length, and for a
-network with a mask `covered_share` (N,) float32: the mean of 1 - mask over channels and cells, uncalibrated.
+network with a mask `covered_share` (N,) float32: the mean of 1 - mask over all its values, uncalibrated. On request
+also `pattern` (N, classes) float32: probabilities of the occlusion patterns, class 0 first.
 
 PyTorch's exporter leaves stack traces and source paths in every node; they are stripped, and nodes and tensors are
 renamed after the modules they come from, so that the same weights give the same bytes and a parser's complaint names
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import edgeface
-from edgeface.models import FaceNet
+from edgeface.models import FaceNet, with_patterns
 from edgeface_export.fold import fold
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_bytes
@@ -55,34 +56,45 @@ class Exported:
 
 
 class Deployed(nn.Module):
-    """The network as a device runs it: unit embedding, and the covered share where there is a mask."""
+    """The network as a device runs it: unit embedding, and what its mask says where there is one."""
 
-    def __init__(self, net: FaceNet) -> None:
+    def __init__(self, net: FaceNet, keep_pattern: bool = False) -> None:
         super().__init__()
         self.net = net
+        self.keep_pattern = keep_pattern
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        embedding, mask = self.net.forward_masked(x)
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        embedding, mask, pattern = self.net.forward_masked(x, patterns=self.keep_pattern)
         norm = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
         unit = embedding / norm.clamp_min(1e-12)
-        return unit if mask is None else (unit, 1.0 - mask.mean(dim=(1, 2, 3)))
+        if mask is None:
+            return unit
+        share = 1.0 - mask.mean(dim=tuple(range(1, mask.dim())))
+        return (unit, share) if pattern is None else (unit, share, torch.softmax(pattern, dim=1))
 
 
-def export_onnx(model: FaceNet, path: Path, opset: int = 18) -> Exported:
+def export_onnx(model: FaceNet, path: Path, opset: int = 18, *, keep_pattern: bool = False) -> Exported:
     """Write `model` (evaluation mode is taken, the object is not changed) to `path`, atomically.
 
+    Args:
+        keep_pattern: keep the pattern head, which is for training and dropped by default.
+
     Raises:
-        InputError: `opset` is outside 18..20, or `path` cannot be written.
+        InputError: `opset` is outside 18..20, `path` cannot be written, or there is no pattern head to keep.
     """
     if opset not in IR_VERSIONS:
         raise InputError(f"--opset must be {min(IR_VERSIONS)} to {max(IR_VERSIONS)}, got {opset}")
-    folded = fold(model)
-    spec = model.spec
-    outputs = ("embedding", "covered_share") if spec.mask else ("embedding",)
+    if keep_pattern and model.pattern is None:
+        raise InputError("the network has no pattern head to keep: train it with --patterns")
+    folded = fold(model if keep_pattern else _without_patterns(model))
+    spec = model.spec if keep_pattern else model.spec.deployed
+    outputs: tuple[str, ...] = ("embedding", "covered_share") if spec.mask else ("embedding",)
+    if keep_pattern:
+        outputs = (*outputs, "pattern")
     height, width = spec.input_size
     with _quiet(), _stoppable():
         program = torch.onnx.export(
-            Deployed(folded.model).eval(),
+            Deployed(folded.model, keep_pattern).eval(),
             (torch.zeros(2, 3, height, width),),
             dynamo=True,
             opset_version=opset,
@@ -108,6 +120,10 @@ def export_onnx(model: FaceNet, path: Path, opset: int = 18) -> Exported:
     data = proto.SerializeToString(deterministic=True)
     write_bytes(path, data)
     return Exported(path, len(data), opset, len(proto.graph.node), outputs, folded.folded, folded.kept)
+
+
+def _without_patterns(model: FaceNet) -> FaceNet:
+    return model if model.pattern is None else with_patterns(model, 0)
 
 
 def clean(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -95,10 +95,10 @@ def embed_torch(model: FaceNet, faces: np.ndarray) -> Outputs:
         with torch.no_grad():
             for start in range(0, len(faces), BATCH):
                 batch = torch.from_numpy(to_input(faces[start : start + BATCH])).to(device)
-                embedding, mask = model.forward_masked(batch)
-                embeddings.append(torch.nn.functional.normalize(embedding.float(), dim=1).cpu().numpy())
-                if mask is not None:
-                    shares.append((1.0 - mask.float().mean(dim=(1, 2, 3))).cpu().numpy())
+                found = model.forward_masked(batch)
+                embeddings.append(torch.nn.functional.normalize(found.embedding.float(), dim=1).cpu().numpy())
+                if found.mask is not None:
+                    shares.append((1.0 - found.mask.float().flatten(1).mean(dim=1)).cpu().numpy())
     finally:
         model.train(training)
     if not embeddings:
