@@ -48,7 +48,8 @@ def prune(
     importance(method)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)
     claim_file(out, "checkpoint", is_checkpoint, force)
-    sample = None if uniform or ratio == 0 else sample_faces(data, faces)
+    size = source.model.spec.input_size
+    sample = None if uniform or ratio == 0 else sample_faces(data, faces, size=size)
     if sample:
         output.note(f"sensitivity on {len(sample.crops)} {sample.source}")
     with steps("sensitivity", len(groups(source.model.spec)) if sample else 0, quiet) as advance:

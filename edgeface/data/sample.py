@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.data.faces import read_crop
 from edgeface.data.folders import scan
 from edgeface.data.synthetic import synth_face
+from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.errors import ImageError, InputError
 
 __all__ = ["FaceSample", "sample_faces"]
@@ -18,30 +20,38 @@ __all__ = ["FaceSample", "sample_faces"]
 
 @dataclass(frozen=True)
 class FaceSample:
-    """Aligned faces and where they are from."""
+    """Face crops and where they are from."""
 
     crops: NDArray[np.uint8]
-    """(N, 112, 96, 3) uint8 BGR."""
+    """(N, H, W, 3) uint8 BGR."""
     source: str
     """In words, such as `faces of lfw` or `procedural faces`."""
 
 
-def sample_faces(folder: Path | None, count: int, seed: int = 0, flag: str = "--faces") -> FaceSample:
-    """`count` aligned faces (fewer if the folder has fewer); None gives procedural faces.
+def sample_faces(
+    folder: Path | None,
+    count: int,
+    seed: int = 0,
+    flag: str = "--faces",
+    size: tuple[int, int] = CROP_SIZE,
+) -> FaceSample:
+    """`count` face crops of `size` (height, width), fewer if the folder has fewer; None gives procedural faces.
 
     Raises:
-        InputError: the folder is not one of aligned crops, or `count` (given as `flag`) is below 1.
+        InputError: the folder is not one of such crops, or `count` (given as `flag`) is below 1.
     """
     if count < 1:
         raise InputError(f"{flag} must be at least 1, got {count}")
     if folder is None:
         crops = [synth_face(number, 0, seed) for number in range(count)]
+        if size != CROP_SIZE:
+            crops = [np.asarray(cv2.resize(crop, size[::-1]), np.uint8) for crop in crops]
         return FaceSample(np.stack(crops), "procedural faces")
     samples = scan(folder).samples
     crops = []
     for index in np.random.default_rng(seed).permutation(len(samples)):
         try:
-            crops.append(read_crop(samples[index][0]))
+            crops.append(read_crop(samples[index][0], size))
         except ImageError:
             continue  # a sample needs only enough of them; training lists what it skips
         if len(crops) == count:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from edgeface.data.dataset import Augment, FaceDataset, Occlusion
+from edgeface.data.dataset import Augment, Background, FaceDataset, Occlusion
 from edgeface.data.faces import Faces
 from edgeface.data.folders import Skipped
 from edgeface.data.sampler import EvenBatches
@@ -96,7 +97,8 @@ class Job:
         try:
             for epoch in range(len(self.losses), settings.epochs):
                 self.sampler.set_epoch(epoch)
-                self._epoch(epoch, module, loader)
+                with self._dropout(epoch):
+                    self._epoch(epoch, module, loader)
             if ranks.first:
                 self._write_checkpoint(MODEL_NAME, len(self.losses))
             self.log.write("done", epochs=len(self.losses), loss=self.losses[-1])
@@ -107,7 +109,7 @@ class Job:
             )
         return self._result()
 
-    def _loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def _loader(self) -> DataLoader[tuple[Tensor, ...]]:
         settings = self.settings
         if settings.workers:
             self.faces.share()
@@ -116,9 +118,11 @@ class Job:
             settings.seed,
             Augment(settings.flip, settings.shift_px),
             _occlusion(settings) if settings.stage == "occluded" else None,
+            patterns=settings.patterns,
+            background=Background(settings.background_part) if settings.background != "none" else None,
         )
         return DataLoader(
-            samples,  # type: ignore[arg-type]  # _collate makes the tensors
+            samples,
             batch_sampler=self.sampler,
             num_workers=settings.workers,
             collate_fn=_collate,
@@ -130,33 +134,43 @@ class Job:
             persistent_workers=settings.workers > 0,
         )
 
+    @contextmanager
+    def _dropout(self, epoch: int) -> Iterator[None]:
+        """Only the pattern head's dropout is drawn by torch: it too follows from seed and epoch, so runs resume."""
+        if not self.settings.patterns:
+            yield
+            return
+        words = np.random.SeedSequence([self.settings.seed, 14, epoch, self.ranks.rank]).generate_state(2)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+            yield
+
     def _epoch(
         self,
         epoch: int,
         module: torch.nn.Module,
-        loader: DataLoader[tuple[Tensor, Tensor]],
+        loader: DataLoader[tuple[Tensor, ...]],
     ) -> None:
         settings, steps = self.settings, len(self.sampler)
         total = steps * settings.epochs
-        sums, part = torch.zeros(2, device=self.device), torch.zeros(2, device=self.device)
+        measures = self.step.measures
+        sums, part = (torch.zeros(len(measures), device=self.device) for _ in range(2))
         words = f"epoch {epoch + 1}/{settings.epochs}"
         self.monitor.update(epoch * steps, words)
         begun = mark = time.perf_counter()
         counted, rate = 0, 0.0
-        for number, (pixels, labels) in enumerate(loader):
+        for number, batch in enumerate(loader):
             rate = learning_rate(settings, epoch * steps + number, total)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss, accuracy = module(
-                pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-            )
+            loss, found = module(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-            part += torch.stack([loss.detach(), accuracy])
+            part += found
             counted += 1
             if counted == settings.log_every or number + 1 == steps:
-                mean_loss, mean_accuracy = self._means(part / counted, epoch, number)
+                means = self._means(part / counted, epoch, number)
                 now = time.perf_counter()
                 speed = counted * settings.batch * self.ranks.world / (now - mark)
                 self.log.write(
@@ -164,43 +178,42 @@ class Job:
                     epoch=epoch + 1,
                     step=number + 1,
                     steps=steps,
-                    loss=mean_loss,
-                    accuracy=mean_accuracy,
+                    **means,
                     lr=rate,
                     faces_per_s=round(speed, 1),
                 )
                 sums += part
                 part.zero_()
                 mark, counted = now, 0
-                note = f"loss {mean_loss:.3f}  right {mean_accuracy:.0%}  {speed:.0f} faces/s"
+                note = f"{_words(means)}  {speed:.0f} faces/s"
                 self.monitor.update(epoch * steps + number + 1, words, note)
             else:
                 self.monitor.update(epoch * steps + number + 1)
-        mean_loss, mean_accuracy = self._means(sums / steps, epoch, steps - 1)
+        means = self._means(sums / steps, epoch, steps - 1)
         self._check_weights(epoch)
         seconds = time.perf_counter() - begun
         self.faces_per_s = steps * settings.batch * self.ranks.world / seconds
-        self._save((*self.losses, mean_loss))
+        self._save((*self.losses, means["loss"]))
         self.monitor.epoch(
-            f"epoch {epoch + 1}/{self.settings.epochs}  loss {mean_loss:.3f}  right {mean_accuracy:.0%}  "
+            f"epoch {epoch + 1}/{self.settings.epochs}  {_words(means)}  "
             f"{self.faces_per_s:.0f} faces/s  {seconds:.0f} s"
         )
         self.log.write(
             "epoch",
             epoch=epoch + 1,
-            loss=mean_loss,
-            accuracy=mean_accuracy,
+            **means,
             lr=rate,
             faces_per_s=round(self.faces_per_s, 1),
             seconds=round(seconds, 2),
         )
 
-    def _means(self, values: Tensor, epoch: int, number: int) -> tuple[float, float]:
-        """Loss and accuracy over all processes; a loss that is not finite ends the run."""
-        loss, accuracy = self.ranks.mean((float(value) for value in values), self.device)
-        if not math.isfinite(loss):
-            self._diverged(f"the loss is {loss} in epoch {epoch + 1}, about step {number + 1}")
-        return loss, accuracy
+    def _means(self, values: Tensor, epoch: int, number: int) -> dict[str, float]:
+        """The step's measures over all processes; a loss that is not finite ends the run."""
+        found = self.ranks.mean((float(value) for value in values), self.device)
+        means = dict(zip(self.step.measures, found, strict=True))
+        if not math.isfinite(means["loss"]):
+            self._diverged(f"the loss is {means['loss']} in epoch {epoch + 1}, about step {number + 1}")
+        return means
 
     def _check_weights(self, epoch: int) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in self.step.state_dict().values()):
@@ -255,10 +268,16 @@ def _occlusion(settings: TrainSettings) -> Occlusion:
     return Occlusion(settings.occluded_part, settings.kinds, settings.share, settings.scale)
 
 
-def _collate(samples: list[tuple[NDArray[np.uint8], int]]) -> tuple[Tensor, Tensor]:
-    """(N, 112, 96, 3) uint8 and (N,) int64."""
-    pixels = torch.from_numpy(np.stack([image for image, _ in samples]))
-    return pixels, torch.tensor([label for _, label in samples])
+def _words(means: dict[str, float]) -> str:
+    """Measures for people."""
+    words = f"loss {means['loss']:.3f}  right {means['accuracy']:.0%}"
+    return f"{words}  patterns right {means['pattern_accuracy']:.0%}" if "pattern_accuracy" in means else words
+
+
+def _collate(samples: list[tuple[Any, ...]]) -> tuple[Tensor, ...]:
+    """(N, H, W, 3) uint8, (N,) int64, and with patterns another (N,) int64."""
+    images, *labels = zip(*samples, strict=True)
+    return torch.from_numpy(np.stack(images)), *(torch.tensor(column) for column in labels)
 
 
 def _quiet_worker(_: int) -> None:

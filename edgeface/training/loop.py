@@ -15,13 +15,14 @@ import torch
 from edgeface.data.faces import Faces, load_faces
 from edgeface.data.folders import FaceFolder, scan
 from edgeface.models import ArchSpec, FaceNet, count, load_checkpoint
+from edgeface.models.checkpoint import read_meta
 from edgeface.training.device import choose_device, choose_precision
 from edgeface.training.distributed import Ranks, process_group, ranks_from_environment
 from edgeface.training.job import Job, TrainResult
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.margin import MARGINS, MarginSoftmax
 from edgeface.training.settings import TrainSettings
-from edgeface.training.start import start_margin, start_network
+from edgeface.training.start import is_trained, start_margin, start_network
 from edgeface.training.state import (
     LOG_NAME,
     STATE_NAME,
@@ -29,6 +30,7 @@ from edgeface.training.state import (
     claim_folder,
     load_state,
     read_run,
+    read_spec,
     weights_digest,
     write_run,
 )
@@ -52,10 +54,11 @@ def train(
 
     Args:
         settings: everything that is a number or a name.
-        data: identity folder of aligned 112x96 crops.
+        data: identity folder of crops of the network's input size, aligned 112x96 as a rule; box crops may have
+            their landmarks in landmarks.json in its root.
         out: the run's folder; must hold no run unless `resume`.
         init: an architecture or a checkpoint to start from; may be left out when resuming after a finished epoch.
-        mask: "decoder" adds a mask decoder to a checkpoint without one.
+        mask: decoder, spatial or vector adds such a mask to a checkpoint without one.
         resume: go on after the last finished epoch; settings, data and start must be the same.
         quiet: no progress bar and no lines on stderr.
 
@@ -73,13 +76,28 @@ def train(
     with process_group(ranks, device), Monitor(quiet or not ranks.first) as monitor:
         folder = data if isinstance(data, FaceFolder) else scan(data)
         monitor.begin("reading faces", len(folder.samples))
-        faces = load_faces(folder, settings.memory_mib, lambda done, _: monitor.update(done))
+        size = _input_size(init, out, resume)
+        faces = load_faces(folder, settings.memory_mib, lambda done, _: monitor.update(done), size)
         for entry in faces.folder.skipped[:5]:
             monitor.say(f"left out {entry.path}: {entry.reason}")
         if len(faces.folder.skipped) > 5:
             monitor.say(f"left out {len(faces.folder.skipped)} pictures in all, listed in {out / LOG_NAME}")
+        for note in faces.landmarks.notes if faces.landmarks else ():
+            monitor.say(note)
         job = _prepare(settings, faces, out, init, mask, resume, ranks, device, monitor)
         return job.run()
+
+
+def _input_size(init: ArchSpec | Path | None, out: Path, resume: bool) -> tuple[int, int]:
+    """Height and width of the network's input, before there is a network."""
+    if init is None and not resume:
+        raise InputError("nothing to start from: give --arch or --from")
+    if isinstance(init, Path):
+        return read_meta(init)[0].input_size
+    spec = read_spec(out / STATE_NAME) if init is None else init
+    if spec is None:
+        raise InputError(f"{out} has no finished epoch: give the same --arch or --from again")
+    return spec.input_size
 
 
 def _prepare(
@@ -95,7 +113,7 @@ def _prepare(
 ) -> Job:
     """Network, class weights and optimiser, new or as they were."""
     old = read_run(out) if resume else None
-    identity = _identity(settings, faces.folder, out, init, mask, ranks, old)
+    identity = _identity(settings, faces, out, init, mask, ranks, old)
     state = load_state(out / STATE_NAME, identity) if resume else None
     if state is not None:
         model, meta = FaceNet(state.spec).train(), state.meta
@@ -104,12 +122,18 @@ def _prepare(
     else:
         if init is None:
             raise InputError(f"{out} has no finished epoch: give the same --arch or --from again")
-        model, meta = start_network(init, mask, settings.seed)
+        model, meta = start_network(init, mask, settings.seed, settings.patterns)
+        if settings.freeze != "none" and not is_trained(meta):
+            raise InputError(f"--freeze {settings.freeze} keeps what is trained: give a trained network with --from")
+        if settings.freeze == "network" and model.spec.mask is None:
+            raise InputError("--freeze network leaves nothing to learn: add a mask with --mask, or freeze the trunk")
         margin, words = start_margin(settings, model.to(device), meta, faces, init)
     precision = choose_precision(settings.precision, device)
-    step = TrainStep(model, margin, precision).to(device)
+    step = TrainStep(model, margin, precision, freeze=settings.freeze, pattern_weight=settings.pattern_weight).to(
+        device
+    )
     optimizer = torch.optim.SGD(
-        step.parameters(),
+        step.learning,
         lr=settings.first_lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
@@ -137,6 +161,11 @@ def _prepare(
         "skipped": [f"{entry.path}: {entry.reason}" for entry in faces.folder.skipped],
         "parameters": cost.parameters,
         "macs": cost.macs,
+        "input_size": list(model.spec.input_size),
+        "mask": model.spec.mask.kind if model.spec.mask else "none",
+        "learning": sum(parameter.numel() for parameter in step.learning),
+        "landmarks": "template" if faces.landmarks is None else "landmarks.json",
+        "landmark_notes": list(faces.landmarks.notes) if faces.landmarks else [],
         "class_weights": words,
         "resumed_after": state.epochs if state else 0,
     }
@@ -152,7 +181,7 @@ def _prepare(
 
 def _identity(
     settings: TrainSettings,
-    folder: FaceFolder,
+    faces: Faces,
     out: Path,
     init: ArchSpec | Path | None,
     mask: str | None,
@@ -170,7 +199,7 @@ def _identity(
     else:
         weights = weights_digest(load_checkpoint(init).model)  # its metadata may gain a measured accuracy meanwhile
         words, digest = init.name, hashlib.sha256(f"{weights} {mask}".encode()).hexdigest()
-    asked = Run(settings, folder.name, folder.digest, words, digest, ranks.world)
+    asked = Run(settings, faces.folder.name, faces.digest, words, digest, ranks.world)
     if old is None:
         return asked
     old.refuse_other(asked, out)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from edgeface.data.background import BACKGROUNDS
 from edgeface.training.margin import MARGINS
+from edgeface.training.step import FREEZES
 from edgeface_calibration.occluders import KINDS
+from edgeface_runtime.patterns import PATTERN_GRIDS
 
 __all__ = ["STAGES", "TrainSettings"]
 
@@ -60,6 +63,17 @@ class TrainSettings:
     """Stage occluded: range of the covered share of the area, within 0..0.9; None: sizes follow `scale`."""
     scale: tuple[float, float] | None = None
     """Stage occluded: range of the occluder's size, within 1..5; None: as each occluder draws it."""
+    patterns: int = 0
+    """Stage occluded: side K of the grid whose occlusion patterns are told apart (FROM: 3, 4 or 5); 0: not at all."""
+    pattern_weight: float = 1.0
+    """Weight of the patterns' cross entropy in the loss (FROM: 1)."""
+    freeze: str = "none"
+    """trunk: stem, stages and top map stay as they are. network: all but the mask and the pattern head. The class
+    weights always learn."""
+    background: str = "none"
+    """random: replace what is not face by noise, one colour or another picture's background."""
+    background_part: float = 0.5
+    """Background random: share of the samples."""
     precision: str = "auto"
     """auto: bf16 autocast where the processor computes in it, else fp32."""
     device: str = "auto"
@@ -75,13 +89,23 @@ class TrainSettings:
 
     FREE = ("device", "threads", "workers", "memory_mib", "log_every")
     """Not part of what a run is: may differ on --resume."""
+    ADDED = ("patterns", "pattern_weight", "freeze", "background", "background_part")
+    """Younger than the first runs: at their defaults they are not part of what a run is, so that old runs resume."""
 
     def __post_init__(self) -> None:
-        _one_of("--stage", self.stage, STAGES)
+        _one_of("--stage", self.stage, STAGES, others=("dictionary", "segmenter"))
         _one_of("--loss", self.loss, MARGINS)
         _one_of("--schedule", self.schedule, SCHEDULES)
         _one_of("--precision", self.precision, PRECISIONS)
         _one_of("--device", self.device, DEVICES)
+        _one_of("--freeze", self.freeze, FREEZES)
+        _one_of("--background", self.background, BACKGROUNDS)
+        if self.patterns and self.patterns not in PATTERN_GRIDS:
+            raise ValueError(
+                f"--patterns must be 0 or one of {', '.join(map(str, PATTERN_GRIDS))}, got {self.patterns}"
+            )
+        if self.patterns and self.stage != "occluded":
+            raise ValueError("--patterns needs covered faces: add --stage occluded")
         _within("--epochs", self.epochs, 1, 100_000)
         _within("--batch", self.batch, 2, 65_536)
         _within("--momentum", self.momentum, 0, 0.9999)
@@ -90,6 +114,8 @@ class TrainSettings:
         _within("--seed", self.seed, 0, 2**63 - 1)
         _within("--shift", self.shift_px, 0, 16)
         _within("--occluded-part", self.occluded_part, 0, 1)
+        _within("--pattern-weight", self.pattern_weight, 0, 100)
+        _within("--background-part", self.background_part, 0, 1)
         _within("--threads", self.threads, 0, 4096)
         _within("--workers", self.workers, 0, 256)
         _within("--memory-mib", self.memory_mib, 0, 1 << 30)
@@ -116,9 +142,22 @@ class TrainSettings:
         """As JSON-ready data."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
+    def fixed(self) -> dict[str, Any]:
+        """What must stay the same when a run is resumed, as JSON-ready data."""
+        plain = {entry.name: entry.default for entry in fields(self)}
+        return {
+            key: value
+            for key, value in self.to_dict().items()
+            if key not in self.FREE and not (key in self.ADDED and value == plain[key])
+        }
+
     @staticmethod
     def from_dict(data: dict[str, Any]) -> TrainSettings:
-        """Inverse of `to_dict`; raises TypeError or ValueError on what it does not know."""
+        """Inverse of `to_dict`; what is left out has its default.
+
+        Raises:
+            TypeError, ValueError: it holds what this version does not know.
+        """
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
         }
@@ -135,9 +174,10 @@ class TrainSettings:
         return found
 
 
-def _one_of(flag: str, value: str, known: Any) -> None:
+def _one_of(flag: str, value: str, known: Any, others: tuple[str, ...] = ()) -> None:
+    """`others` are known to the command line, but not settled here."""
     if value not in known:
-        raise ValueError(f"unknown {flag} {value!r}: choose one of {', '.join(known)}")
+        raise ValueError(f"unknown {flag} {value!r}: choose one of {', '.join((*known, *others))}")
 
 
 def _within(flag: str, value: float, low: float, high: float) -> None:

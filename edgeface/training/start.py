@@ -12,31 +12,35 @@ from torch import Tensor
 from edgeface.data.faces import Faces
 from edgeface.data.folders import FaceFolder
 from edgeface.models import ArchSpec, CheckpointMeta, FaceNet, load_checkpoint
-from edgeface.models.extend import add_mask
+from edgeface.models.extend import add_mask, with_patterns
+from edgeface.models.spec import MASKS
 from edgeface.training.margin import MARGINS, MarginSoftmax
-from edgeface.training.settings import TrainSettings
+from edgeface.training.settings import STAGES, TrainSettings
 from edgeface.training.state import STATE_NAME, read_class_weights
 from edgeface.training.step import to_input
 from edgeface_runtime.errors import InputError
 
-__all__ = ["data_words", "finished_meta", "imprint", "start_margin", "start_network"]
+__all__ = ["data_words", "finished_meta", "imprint", "is_trained", "start_margin", "start_network"]
 
 IMPRINT_FACES = 8
 """Faces per person that class weights are imprinted from."""
 
 
-def start_network(init: ArchSpec | Path, mask: str | None, seed: int) -> tuple[FaceNet, CheckpointMeta]:
+def start_network(
+    init: ArchSpec | Path, mask: str | None, seed: int, patterns: int = 0
+) -> tuple[FaceNet, CheckpointMeta]:
     """A network in training mode, and what is known of it.
 
     Args:
         init: an architecture (fresh weights from `seed`) or a checkpoint (`--from`).
-        mask: "decoder" adds one where there is none; "none" refuses to drop one; None leaves things as they are.
+        mask: a kind of mask adds one where there is none; "none" refuses to drop one; None leaves things as they are.
+        patterns: side of the grid of the pattern head; 0: none. A head for another grid is replaced.
 
     Raises:
         InputError, ArtefactError: as `load_checkpoint`, or `mask` cannot be had.
     """
-    if mask not in (None, "none", "decoder"):
-        raise InputError(f"unknown --mask {mask!r}: choose none or decoder")
+    if mask not in (None, "none", *MASKS):
+        raise InputError(f"unknown --mask {mask!r}: choose none, {', '.join(MASKS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(init, ArchSpec):
@@ -44,11 +48,24 @@ def start_network(init: ArchSpec | Path, mask: str | None, seed: int) -> tuple[F
         else:
             loaded = load_checkpoint(init)
             model, meta = loaded.model, loaded.meta
-        if mask == "decoder" and model.spec.mask is None:
-            model, meta = add_mask(model), replace(meta, history=(*meta.history, "mask decoder added"))
-    if mask == "none" and model.spec.mask is not None:
-        raise InputError("the network has a mask decoder, which --mask none would drop: leave --mask out")
+        if mask not in (None, "none") and model.spec.mask is None:
+            model = add_mask(model, kind=mask or "")
+            meta = replace(meta, history=(*meta.history, f"mask {mask} added"))
+        found = model.spec.mask
+        if found is not None and mask not in (None, found.kind):
+            raise InputError(
+                "the network has a mask decoder, which --mask none would drop: leave --mask out"
+                if mask == "none"
+                else f"the network has a {found.kind} mask, not one of --mask {mask}: leave --mask out"
+            )
+        if patterns != (found.patterns if found else 0):
+            model = with_patterns(model, patterns)
     return model.train(), meta
+
+
+def is_trained(meta: CheckpointMeta) -> bool:
+    """Whether a network's embeddings mean anything; a converted one does not know how many faces it has seen."""
+    return meta.faces_seen > 0 or meta.stage in STAGES
 
 
 def start_margin(
@@ -63,7 +80,7 @@ def start_margin(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed + 1)
         margin = MarginSoftmax(model.spec.embedding, len(people), *MARGINS[settings.loss])
-    if isinstance(init, ArchSpec) or not meta.faces_seen:
+    if isinstance(init, ArchSpec) or not is_trained(meta):
         return margin, "random"
     kept = read_class_weights(init.parent / STATE_NAME, people, model.spec.embedding)
     weights = imprint(model, faces) if kept is None else kept
@@ -95,9 +112,12 @@ def imprint(model: FaceNet, faces: Faces, batch: int = 64) -> Tensor:
 
 def data_words(folder: FaceFolder, settings: TrainSettings) -> str:
     """What it was trained on, for a checkpoint's `data`."""
-    if settings.stage == "clean":
-        return folder.name
-    return f"{folder.name}, {settings.occluded_part:.0%} of the samples covered ({', '.join(settings.kinds)})"
+    words = [folder.name]
+    if settings.stage == "occluded":
+        words.append(f"{settings.occluded_part:.0%} of the samples covered ({', '.join(settings.kinds)})")
+    if settings.background != "none":
+        words.append(f"{settings.background_part:.0%} before another background")
+    return ", ".join(words)
 
 
 def finished_meta(
@@ -109,6 +129,10 @@ def finished_meta(
         f"{settings.stage}: {count}, {settings.loss}, lr {settings.first_lr:g}, batch {settings.batch}, "
         f"seed {settings.seed}, {faces_seen} faces seen, {data_words(folder, settings)}"
     )
+    if settings.freeze != "none":
+        line += f", {settings.freeze} frozen"
+    if settings.patterns:
+        line += f", patterns of a {settings.patterns}x{settings.patterns} grid (weight {settings.pattern_weight:g})"
     return start.step(
         line,
         stage=settings.stage,

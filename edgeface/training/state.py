@@ -35,6 +35,7 @@ __all__ = [
     "load_state",
     "read_class_weights",
     "read_run",
+    "read_spec",
     "save_state",
     "weights_digest",
     "write_run",
@@ -64,8 +65,7 @@ class Run:
     @property
     def digest(self) -> str:
         """Hex SHA-256 of all that must stay the same."""
-        same = {key: value for key, value in self.settings.to_dict().items() if key not in TrainSettings.FREE}
-        text = json.dumps([same, self.data_digest, self.start_digest, self.world], sort_keys=True)
+        text = json.dumps([self.settings.fixed(), self.data_digest, self.start_digest, self.world], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def refuse_other(self, other: Run, folder: Path) -> None:
@@ -199,6 +199,21 @@ def load_state(path: Path, run: Run) -> State | None:
         spec = ArchSpec.from_dict(json.loads(header["arch"]))
         return State(spec, CheckpointMeta(**meta), len(losses), losses, tensors)
     except (KeyError, ValueError, TypeError) as exc:
+        raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
+
+
+def read_spec(path: Path) -> ArchSpec | None:
+    """The architecture of the last finished epoch; None if there is none.
+
+    Raises:
+        ArtefactError: the state is damaged or of another version.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            return ArchSpec.from_dict(json.loads((stream.metadata() or {})["arch"]))
+    except (SafetensorError, OSError, KeyError, ValueError) as exc:
         raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
 
 

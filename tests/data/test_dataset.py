@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface.data.dataset import MIRRORED, Augment, FaceDataset, Occlusion, is_occluded, shifted
+from edgeface.data.dataset import Augment, Background, FaceDataset, Occlusion, is_occluded, shifted
 from edgeface.data.faces import Faces
 from edgeface.data.folders import FaceFolder
+from edgeface.data.landmarks import Landmarks, mirrored
 from edgeface.data.sampler import Draw, EvenBatches, epoch_order
 from edgeface.data.synthetic import synth_face
+from edgeface_calibration.patterns import pattern_label
 from edgeface_runtime.align import TEMPLATE
 
 PLAIN = Augment(flip=False, shift_px=0)
@@ -126,5 +128,69 @@ def test_flip_and_shift() -> None:
 
 def test_mirrored_landmarks() -> None:
     """Mirroring twice gives the template; left stays left."""
-    assert MIRRORED[0, 0] < MIRRORED[1, 0] and MIRRORED[3, 0] < MIRRORED[4, 0]
-    assert MIRRORED[0] == pytest.approx((95 - TEMPLATE[1, 0], TEMPLATE[1, 1]))
+    points = mirrored(TEMPLATE, 96)
+    assert points[0, 0] < points[1, 0] and points[3, 0] < points[4, 0]
+    assert points[0] == pytest.approx((95 - TEMPLATE[1, 0], TEMPLATE[1, 1]))
+    assert np.allclose(mirrored(points, 96), TEMPLATE)
+
+
+def test_a_sample_knows_what_covers_it() -> None:
+    """Only there the picture has changed; with the shift, mask and pictures move together."""
+    samples = FaceDataset(FACES, 3, Augment(shift_px=4), Occlusion(part=1.0, kinds=("block",), share=(0.2, 0.3)))
+    for place in range(8):
+        sample = samples.sample(Draw(0, place, place))
+        assert sample.mask.shape == (112, 96) and sample.mask.dtype == bool
+        assert 0.1 < sample.mask.mean() < 0.4
+        changed = (sample.image != sample.clean).any(axis=2)
+        assert changed[~sample.mask].mean() < 0.05, "its soft edge alone"
+        assert changed[sample.mask].mean() > 0.9
+        assert np.array_equal(sample.image, samples[Draw(0, place, place)][0])
+
+
+def test_pattern_labels() -> None:
+    """A sample's third value is the pattern of its mask, 0 without one; images are those without patterns."""
+    settings = Occlusion(kinds=("block",), share=(0.2, 0.3))
+    plain, told = FaceDataset(FACES, 3, None, settings), FaceDataset(FACES, 3, None, settings, patterns=4)
+    for place in range(6):
+        draw = Draw(1, place, place)
+        image, label, pattern = told[draw]
+        assert np.array_equal(image, plain[draw][0]) and label == plain[draw][1]
+        assert pattern == pattern_label(told.sample(draw).mask, 4)
+        assert (pattern > 0) == is_occluded(place, 2 / 3)
+
+
+def test_own_landmarks_place_what_is_worn() -> None:
+    """The same faces with landmarks 30 pixels higher: sunglasses lie about that much higher."""
+    high = np.repeat((TEMPLATE - (0, 30))[None], len(FACES), 0)
+    moved = Faces(FACES.folder, FACES.pixels, landmarks=Landmarks(high, "", (), ()))
+    settings = Occlusion(part=1.0, kinds=("sunglasses",))
+    rows = []
+    for faces in (FACES, moved):
+        sample = FaceDataset(faces, 2, Augment(shift_px=0), settings).sample(Draw(0, 0, 0))
+        rows.append(float(np.nonzero(sample.mask)[0].mean()))
+    assert rows[0] - rows[1] == pytest.approx(30, abs=5)
+
+
+def test_box_crops() -> None:
+    pixels = np.stack([np.full((128, 96, 3), value, np.uint8) for value in range(len(FACES))])
+    faces = Faces(FACES.folder, pixels, (128, 96))
+    samples = FaceDataset(faces, 2, None, Occlusion(part=1.0, kinds=("mix",)), patterns=3, background=Background(1.0))
+    for place in range(6):
+        image, _, pattern = samples[Draw(0, place, place)]
+        assert image.shape == (128, 96, 3) and 0 < pattern < 37
+
+
+def test_backgrounds_change_only_backgrounds() -> None:
+    """Half of the samples; order, flips, shifts and occluders stay as they are without."""
+    settings = Occlusion(part=0.5, kinds=("block",), share=(0.1, 0.2))
+    plain = FaceDataset(FACES, 7, None, settings)
+    other = FaceDataset(FACES, 7, None, settings, background=Background(0.5))
+    changed = 0
+    for place in range(40):
+        draw = Draw(0, place, place % 12)
+        before, after = plain.sample(draw), other.sample(draw)
+        assert np.array_equal(before.mask, after.mask)
+        assert np.array_equal(before.image[30:90, 25:70], after.image[30:90, 25:70]), "the face is as it was"
+        changed += not np.array_equal(before.image, after.image)
+        assert np.array_equal(after.image, other[draw][0])
+    assert 10 <= changed <= 30
