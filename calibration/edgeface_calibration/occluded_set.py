@@ -2,7 +2,11 @@
 
     DST/images/<as in SRC>      the occluded pictures: pass this folder on as `--images`
     DST/masks/<as in SRC>.png   255 where covered, 0 elsewhere
+    DST/images/landmarks.json   the pictures' landmarks, where SRC has them
     DST/manifest.json           settings, and for each picture what covers it and how much
+
+Without landmarks SRC holds aligned 112x96 crops. A `landmarks.json` in its root (picture -> five points in its own
+pixels) makes any size good: box crops, whole photographs; then every picture's own landmarks are used.
 
 A picture's occluder follows from (seed, its path relative to SRC) alone: the same command writes the same files, in
 any order, on any machine with the same OpenCV. Stopped half-way, the same command goes on where it was.
@@ -10,9 +14,10 @@ any order, on any machine with the same OpenCV. Stopped half-way, the same comma
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +26,39 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface_calibration.occluders import Occluded, check_size, kinds, occlude, sample_seed
-from edgeface_runtime.align import CROP_SIZE
+from edgeface_calibration.detection import read_landmarks
+from edgeface_calibration.occluders import (
+    Occluded,
+    check_alpha,
+    check_size,
+    kinds,
+    needs_landmarks,
+    occlude,
+    sample_seed,
+)
+from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import PART_SUFFIX, write_bytes, write_json
 from edgeface_runtime.image import list_images, read_image
 
-__all__ = ["FORMAT", "VERSION", "OccludedSetReport", "SkippedPicture", "occluded_view", "write_occluded_set"]
+__all__ = [
+    "FORMAT",
+    "LANDMARKS",
+    "VERSION",
+    "OccludedSetReport",
+    "SkippedPicture",
+    "occluded_view",
+    "write_occluded_set",
+]
 
 FORMAT, VERSION = "edgeface-occluded-set", 1
 
+LANDMARKS = "landmarks.json"
+"""In the root of a tree of faces that are not aligned: picture -> five points (x, y) in its pixels."""
+
 _QUALITY = 95
+_SINCE: dict[str, Any] = {"alpha": 1.0, "landmarks": None}
+"""Settings that manifests of older sets do not name, and what they were."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +99,20 @@ def occluded_view(
     share: float | None = None,
     scale: float | None = None,
     templates: Path | None = None,
+    *,
+    landmarks: NDArray[np.floating] = TEMPLATE,
+    alpha: float = 1.0,
 ) -> Occluded:
-    """One aligned face (112, 96, 3) uint8 as it is in the occluded set of this seed, without writing it.
+    """One face (H, W, 3) uint8 as it is in the occluded set of this seed, without writing it.
 
-    `name` is the picture's path relative to its set, with forward slashes. In verification only the second picture
-    of a pair is occluded.
+    An aligned 112x96 crop, or any size with its own landmarks (5, 2). `name` is the picture's path relative to its
+    set, with forward slashes. In verification only the second picture of a pair is occluded.
 
     Raises:
         InputError: see `occlude`.
     """
     rng = np.random.default_rng(sample_seed(seed, name))
-    return occlude(image, kind, rng, share=share, scale=scale, templates=templates)
+    return occlude(image, kind, rng, share=share, scale=scale, landmarks=landmarks, templates=templates, alpha=alpha)
 
 
 def write_occluded_set(
@@ -95,17 +125,24 @@ def write_occluded_set(
     write_masks: bool = True,
     progress: Callable[[int, int], None] | None = None,
     templates: Path | None = None,
+    *,
+    alpha: float = 1.0,
+    landmarks: Path | None = None,
 ) -> OccludedSetReport:
-    """Write the occluded copy of all pictures below `src` (aligned 112x96 crops, any depth) to `dst`.
+    """Write the occluded copy of all pictures below `src` (any depth) to `dst`.
 
-    JPEG is written at quality 95, other formats as they were; file names stay. `progress` is called with (done, all).
+    Aligned 112x96 crops, or pictures of any size with `landmarks`, a file like `landmarks.json`; None takes that of
+    `src`, if there is one. JPEG is written at quality 95, other formats as they were; file names stay. `progress` is
+    called with (done, all). A picture that cannot be read, has no landmarks where its kind needs them, or has one
+    outside is skipped and named in the report and the manifest.
 
     Raises:
         InputError: `src` holds no picture or is an occluded set itself; `dst` lies in `src` or the other way round;
-            `dst` holds a set made with other settings or foreign files; bad settings (see `occlude`); or not one
-            picture could be occluded (then nothing is written).
+            `dst` holds a set made with other settings or foreign files; bad settings (see `occlude`); landmarks
+            that cannot be read; or not one picture could be occluded (then nothing is written).
     """
     check_size(share, scale)
+    check_alpha(alpha)
     if kind not in kinds(templates):
         raise InputError(f"unknown occluder {kind!r}: choose one of {', '.join(kinds(templates))}")
     _check_apart(src, dst)
@@ -114,13 +151,19 @@ def write_occluded_set(
     paths = list_images(src, recursive=True)
     if not paths:
         raise InputError(f"no picture below {src}")
+    if landmarks is None and (src / LANDMARKS).is_file():
+        landmarks = src / LANDMARKS
+    points = None if landmarks is None else read_landmarks(landmarks)
+    faces = _Faces(points, points is not None and needs_landmarks(kind, templates))
     settings = {
         "kind": kind,
         "seed": seed,
         "share": share,
         "scale": scale,
+        "alpha": alpha,
         "masks": write_masks,
         "templates": None if templates is None else str(templates.resolve()),
+        "landmarks": None if landmarks is None else hashlib.sha256(landmarks.read_bytes()).hexdigest(),
         "source": str(src.resolve()),
     }
     begun = _claimed(dst, settings)
@@ -131,7 +174,8 @@ def write_occluded_set(
     for done, path in enumerate(paths, 1):
         name = path.relative_to(src).as_posix()
         try:
-            result = occluded_view(_read_crop(path), kind, seed, name, share, scale, templates)
+            image, own = faces.read(path, name)
+            result = occluded_view(image, kind, seed, name, share, scale, templates, landmarks=own, alpha=alpha)
         except InputError as exc:
             skipped.append(SkippedPicture(name, str(exc)))
         else:
@@ -144,6 +188,9 @@ def write_occluded_set(
             progress(done, len(paths))
     if not entries:
         raise InputError(f"none of the {len(paths)} pictures below {src} could be occluded: {skipped[0].reason}")
+    if points is not None:
+        kept = (entry["name"] for entry in entries)
+        write_json(dst / "images" / LANDMARKS, {name: points[name].tolist() for name in kept if name in points})
     _write_manifest(dst, settings, True, entries, skipped)
     return OccludedSetReport(
         images_dir=str(dst / "images"),
@@ -161,13 +208,28 @@ def _check_apart(src: Path, dst: Path) -> None:
         raise InputError(f"{dst} and {src} lie in one another: write the occluded set somewhere else")
 
 
-def _read_crop(path: Path) -> NDArray[np.uint8]:
-    image = read_image(path)
-    if image.shape[:2] != CROP_SIZE:
-        raise InputError(
-            f"{image.shape[1]}x{image.shape[0]} pixels, not an aligned 96x112 crop: align it with edgeface data align"
-        )
-    return image
+@dataclass(frozen=True)
+class _Faces:
+    """Reads pictures with their landmarks."""
+
+    points: Mapping[str, NDArray[np.float64]] | None
+    """Of each picture; None where all are aligned."""
+    needed: bool
+    """Whether a picture without them cannot be occluded."""
+
+    def read(self, path: Path, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """A picture and its landmarks. Raises InputError: unreadable, not aligned, or without landmarks."""
+        image = read_image(path)
+        if self.points is not None:
+            if self.needed and name not in self.points:
+                raise InputError(f"{LANDMARKS} has no landmarks for it: add them or leave the picture out")
+            return image, self.points.get(name, TEMPLATE)
+        if image.shape[:2] != CROP_SIZE:
+            raise InputError(
+                f"{image.shape[1]}x{image.shape[0]} pixels, not an aligned 96x112 crop: align it with edgeface data "
+                f"align, or put {LANDMARKS} beside the pictures"
+            )
+        return image, TEMPLATE
 
 
 def _found_manifest(folder: Path) -> bool:
@@ -191,7 +253,7 @@ def _claimed(dst: Path, settings: dict[str, Any]) -> bool:
             raise InputError(
                 f"{manifest} is no manifest of an occluded set (version {VERSION}): choose another folder"
             )
-        before = found.get("settings") or {}
+        before = {**_SINCE, **(found.get("settings") or {})}
         changed = [key for key, value in settings.items() if before.get(key) != value]
         if changed:
             was = ", ".join(f"{key} {before.get(key)}" for key in changed)

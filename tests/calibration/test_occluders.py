@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeface_calibration.occluders import KINDS, MIXTURES, OBJECTS, WORN, kinds, occlude, sample_seed
+from edgeface_calibration.occluders import BANDS, KINDS, MIXTURES, OBJECTS, WORN, kinds, occlude, sample_seed
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.errors import ImageError, InputError
 
@@ -39,7 +39,7 @@ def test_every_kind_covers_something_and_leaves_the_rest(face: np.ndarray, kind:
         assert result.image.shape == face.shape and result.image.dtype == np.uint8
         assert result.mask.shape == (112, 96) and result.mask.dtype == bool
         assert 0.01 < result.share < 0.75
-        assert result.kind in (*WORN, *OBJECTS)
+        assert result.kind in (*WORN, *OBJECTS, *BANDS)
         assert kind in MIXTURES or result.kind == kind
         near = cv2.dilate(result.mask.astype(np.uint8), np.ones((19, 19), np.uint8)) > 0
         np.testing.assert_array_equal(result.image[~near], face[~near])
@@ -70,7 +70,7 @@ def test_occ_lfw_covers_forty_percent_anywhere(face: np.ndarray) -> None:
 
 def test_mixture_for_training_is_half_worn(face: np.ndarray) -> None:
     drawn = [occlude(face, "mix", rng_for(index)).kind for index in range(200)]
-    assert set(drawn) == {*WORN, "book", "cup", "hand", "phone"}
+    assert set(drawn) == {"eyeglasses", "mask", "scarf", "sunglasses", "book", "cup", "hand", "phone"}
     # Mask and eyeglasses come from the worn half only, where each is one of four: a quarter of all together.
     assert 0.17 < np.mean([kind in ("mask", "eyeglasses") for kind in drawn]) < 0.33
 
@@ -82,7 +82,11 @@ def test_worn_things_lie_where_they_belong(face: np.ndarray) -> None:
         assert at(mask, MOUTH) == [True, True] and at(mask, NOSE) == [True]
         assert at(mask, EYES) == [False, False] and at(mask, forehead) == [False]
         assert mask[110, 48]  # the chin
-        for kind in ("sunglasses", "eyeglasses"):
+        for kind in ("surgical", "cloth", "n95"):
+            mask = occlude(face, kind, rng_for(index)).mask
+            assert at(mask, MOUTH) == [True, True] and at(mask, NOSE) == [True] and mask[110, 48]
+            assert at(mask, EYES) == [False, False] and at(mask, forehead) == [False]
+        for kind in ("sunglasses", "eyeglasses", "eye-mask"):
             mask = occlude(face, kind, rng_for(index)).mask
             assert at(mask, EYES) == [True, True]
             assert at(mask, MOUTH) == [False, False] and at(mask, forehead) == [False]
@@ -97,10 +101,12 @@ def test_worn_things_follow_the_landmarks() -> None:
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     landmarks = (TEMPLATE - TEMPLATE.mean(0)) @ rotation.T * 1.7 + (210, 140)
     for index in range(10):
-        covered = occlude(picture, "mask", rng_for(index), landmarks=landmarks).mask
-        assert at(covered, landmarks[2:]) == [True] * 3 and at(covered, landmarks[:2]) == [False] * 2
-        covered = occlude(picture, "sunglasses", rng_for(index), landmarks=landmarks).mask
-        assert at(covered, landmarks[:2]) == [True] * 2 and at(covered, landmarks[3:]) == [False] * 2
+        for kind in ("mask", "surgical", "cloth", "n95"):
+            covered = occlude(picture, kind, rng_for(index), landmarks=landmarks).mask
+            assert at(covered, landmarks[2:]) == [True] * 3 and at(covered, landmarks[:2]) == [False] * 2
+        for kind in ("sunglasses", "eye-mask"):
+            covered = occlude(picture, kind, rng_for(index), landmarks=landmarks).mask
+            assert at(covered, landmarks[:2]) == [True] * 2 and at(covered, landmarks[3:]) == [False] * 2
 
 
 def test_a_turned_face_moves_the_mask() -> None:
@@ -129,7 +135,7 @@ def test_same_seed_same_picture(face: np.ndarray, kind: str) -> None:
     one, two = (occlude(face, kind, rng_for(5), share=0.2) for _ in range(2))
     np.testing.assert_array_equal(one.image, two.image)
     np.testing.assert_array_equal(one.mask, two.mask)
-    assert (occlude(face, kind, rng_for(6)).image != one.image).any()
+    assert kind in BANDS or (occlude(face, kind, rng_for(6)).image != one.image).any()
 
 
 def test_seed_is_the_hash_and_nothing_else() -> None:
@@ -138,7 +144,7 @@ def test_seed_is_the_hash_and_nothing_else() -> None:
     assert len({sample_seed(seed, name) for seed in range(50) for name in map(str, range(50))}) == 2500
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "block"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("block", *BANDS)])
 def test_things_are_not_flat(kind: str) -> None:
     """Colours vary inside one object and between objects; edges are anti-aliased."""
     face = np.full((112, 96, 3), 128, np.uint8)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError
 
-__all__ = ["check_image", "check_landmarks", "check_size"]
+__all__ = ["check_alpha", "check_image", "check_landmarks", "check_size"]
 
 LARGEST_SHARE = 0.9
 SCALES = (1.0, 5.0)
+FAINTEST_ALPHA = 0.1
 
 
 def check_image(image: NDArray[np.uint8]) -> tuple[int, int]:
@@ -36,6 +37,12 @@ def check_size(share: float | None, scale: float | None) -> None:
         raise InputError(f"share must be above 0 and at most {LARGEST_SHARE:g}, got {share:g}")
     if scale is not None and not SCALES[0] <= scale <= SCALES[1]:
         raise InputError(f"scale must be between {SCALES[0]:g} and {SCALES[1]:g}, got {scale:g}")
+
+
+def check_alpha(alpha: float) -> None:
+    """Raises InputError: outside .1..1."""
+    if not FAINTEST_ALPHA <= alpha <= 1:
+        raise InputError(f"alpha must be between {FAINTEST_ALPHA:g} and 1 (opaque), got {alpha:g}")
 
 
 def check_landmarks(landmarks: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.float64]:

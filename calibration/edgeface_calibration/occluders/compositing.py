@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgeface_calibration.occluders.placing import OPAQUE, warp
 from edgeface_calibration.occluders.sprite import Sprite
 
-__all__ = ["Light", "composite", "draw_light"]
+__all__ = ["Light", "blend", "composite", "draw_light"]
 
 Light = tuple[float, float, int, int]
 """Brightness of the object, depth of its shadow (0..1), and the shadow's shift (x, y) in pixels, -3..3."""
@@ -48,3 +48,10 @@ def composite(
     over = alpha.astype(np.float32)
     blended = np.asarray(cv2.blendLinear(colour, under, over, 255 - over), np.uint8)
     return blended, alpha >= OPAQUE
+
+
+def blend(image: NDArray[np.uint8], covered: NDArray[np.uint8], alpha: float) -> NDArray[np.uint8]:
+    """`alpha` of the covered picture over 1 - alpha of the clean one, both (H, W, 3) uint8; 1 gives it unchanged."""
+    if alpha == 1:
+        return covered
+    return np.asarray(cv2.addWeighted(covered, alpha, image, 1 - alpha, 0), np.uint8)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeface_calibration.occluders.sprite import Sprite
 from edgeface_runtime.errors import ImageError, InputError
 
-__all__ = ["load_template", "template_kinds"]
+__all__ = ["load_template", "read_rgba", "template_kinds"]
 
 _LONGEST_PX = 192
 
@@ -38,6 +38,21 @@ def load_template(path: Path) -> Sprite:
     Raises:
         ImageError: unreadable, without an alpha channel, or wholly transparent.
     """
+    bgr, alpha, _ = read_rgba(path, _LONGEST_PX, crop=True)
+    padded = np.pad(alpha, 2)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
+    y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    return Sprite(np.pad(bgr, ((2, 2), (2, 2), (0, 0)), "edge"), padded, (float(x), float(y)))
+
+
+def read_rgba(path: Path, longest_px: int, crop: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
+    """Colour (h, w, 3), opacity (h, w) and the factor a picture was reduced by so that no side exceeds `longest_px`.
+
+    `crop` leaves out what is transparent all round.
+
+    Raises:
+        ImageError: unreadable, without an alpha channel, or wholly transparent.
+    """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as exc:
@@ -51,17 +66,16 @@ def load_template(path: Path) -> Sprite:
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(rgba[..., 3]))
     if not width:
         raise ImageError(f"{path} is wholly transparent")
-    rgba = rgba[top : top + height, left : left + width]
-    reduce = _LONGEST_PX / max(height, width)
+    if crop:
+        rgba = rgba[top : top + height, left : left + width]
+    height, width = rgba.shape[:2]
+    reduce = min(longest_px / max(height, width), 1.0)
     alpha, bgr = np.ascontiguousarray(rgba[..., 3]), _bleed(rgba)
     if reduce < 1:
         size = (max(1, round(width * reduce)), max(1, round(height * reduce)))
         alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.uint8)
         bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-    padded = np.pad(alpha, 2)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
-    y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    return Sprite(np.pad(bgr, ((2, 2), (2, 2), (0, 0)), "edge"), padded, (float(x), float(y)))
+    return bgr, alpha, reduce
 
 
 def _bleed(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
