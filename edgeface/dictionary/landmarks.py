@@ -1,0 +1,202 @@
+"""Where the five landmarks lie in the training crops, by which LM1 and LM2 place their regions.
+
+As Johnston & Ngxande 2022, 3.4. Box crops bring a `landmarks.json`. Aligned crops without one have the alignment
+template as mean; their spread is that of points detected on a few of them. A landmark outside its crop is a fact
+about the face: it counts, and is reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgeface_runtime.align import CROP_SIZE, TEMPLATE
+from edgeface_runtime.errors import InputError, MissingExtraError
+
+__all__ = [
+    "ALIGNED_SPREAD_PX",
+    "LANDMARKS",
+    "LandmarkStats",
+    "Landmarks",
+    "aligned_stats",
+    "read_landmarks",
+    "spread",
+]
+
+LANDMARKS = "landmarks.json"
+"""In the root of a folder of crops: {"person/file.jpg": [[x, y], ... five points]}, pixels of the crop."""
+
+ALIGNED_SPREAD_PX = 1.3
+"""Spread of landmarks on aligned crops where it cannot be measured: about that of MTCNN's points on aligned LFW."""
+
+FEWEST_FOUND = 10
+"""Detected faces below which a spread is not taken from them."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Landmarks of crops, and what is wrong with some of them."""
+
+    points: Mapping[str, Floats]
+    """Picture (relative to the root) -> (5, 2) pixels (x, y)."""
+    missing: tuple[str, ...] = ()
+    """Pictures the file does not name."""
+    unusable: tuple[str, ...] = ()
+    """Pictures whose entry is not five finite points."""
+    outside: tuple[str, ...] = ()
+    """Pictures with a landmark outside the crop; they are in `points` too."""
+
+
+@dataclass(frozen=True)
+class LandmarkStats:
+    """Mean and standard deviation (of the population) of the landmarks, pixels of the crop."""
+
+    mean: Floats
+    """(5, 2): left eye, right eye, nose, left and right mouth corner."""
+    std: Floats
+    """(5, 2)."""
+    eyes_y: tuple[float, float]
+    """Mean and standard deviation of the vertical position of both eyes, taken together."""
+    mouth: tuple[Floats, Floats]
+    """Mean (2,) and standard deviation (2,) of the mouth: the middle of its two corners."""
+    faces: int
+    source: str
+    """In words, where the points are from."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return {
+            "mean": np.round(self.mean, 4).tolist(),
+            "std": np.round(self.std, 4).tolist(),
+            "eyes_y": [round(value, 4) for value in self.eyes_y],
+            "mouth": [np.round(value, 4).tolist() for value in self.mouth],
+            "faces": self.faces,
+            "source": self.source,
+        }
+
+
+def spread(points: ArrayLike, source: str = "") -> LandmarkStats:
+    """Statistics of the landmarks (N, 5, 2) of N >= 1 faces.
+
+    Raises:
+        InputError: not of that shape, or no face.
+    """
+    found = np.asarray(points, np.float64)
+    if found.ndim != 3 or found.shape[1:] != (5, 2) or not len(found):
+        raise InputError(f"landmark statistics need the five points of some faces, got shape {found.shape}")
+    eyes, mouth = found[:, :2, 1], found[:, 3:].mean(1)
+    return LandmarkStats(
+        mean=found.mean(0),
+        std=found.std(0),
+        eyes_y=(float(eyes.mean()), float(eyes.std())),
+        mouth=(mouth.mean(0), mouth.std(0)),
+        faces=len(found),
+        source=source,
+    )
+
+
+def read_landmarks(root: Path, names: Sequence[str], size: tuple[int, int]) -> Landmarks | None:
+    """The landmarks of crops of `size` (height, width); None if the folder has no `landmarks.json`.
+
+    Args:
+        names: the pictures' paths relative to `root`, with forward slashes.
+
+    Raises:
+        InputError: the file is damaged, or has usable points for none of the pictures.
+    """
+    path = root / LANDMARKS
+    if not path.is_file():
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise InputError(f"{path} is damaged: write it again with edgeface data align --crop box") from exc
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is not a table of landmarks: write it again with edgeface data align --crop box")
+    points: dict[str, Floats] = {}
+    missing, unusable, outside = [], [], []
+    for name in names:
+        if name not in data:
+            missing.append(name)
+            continue
+        own = _five(data[name])
+        if own is None:
+            unusable.append(name)
+            continue
+        points[name] = own
+        if (own < 0).any() or (own > (size[1] - 1, size[0] - 1)).any():
+            outside.append(name)
+    if not points:
+        raise InputError(f"{path} has landmarks of none of the {len(names)} pictures: is it of another folder?")
+    return Landmarks(points, tuple(missing), tuple(unusable), tuple(outside))
+
+
+def _five(entry: Any) -> Floats | None:
+    try:
+        own = np.asarray(entry, np.float64)
+    except (TypeError, ValueError):
+        return None
+    return own if own.shape == (5, 2) and bool(np.isfinite(own).all()) else None
+
+
+def aligned_stats(crops: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> LandmarkStats:
+    """Statistics for aligned crops: the template's places, the spread of points detected on `crops`.
+
+    With too few faces found, or without the detector's backend, the spread is ALIGNED_SPREAD_PX; `source` says which.
+
+    Raises:
+        InputError: the crops are not of the aligned size, so nothing says where their landmarks are.
+    """
+    if size != CROP_SIZE:
+        raise InputError(
+            f"crops of {size[1]}x{size[0]} need a {LANDMARKS} in their folder for landmark regions: "
+            "make them with edgeface data align --crop box"
+        )
+    try:
+        found = _detect(crops)
+    except MissingExtraError as exc:
+        return _assumed(f"the spread is assumed: {exc}")
+    if len(found) < FEWEST_FOUND:
+        return _assumed(f"the spread is assumed: faces were found in {len(found)} of {len(crops)} crops")
+    own = spread(found)
+    words = f"alignment template, spread of {len(found)} faces found in {len(crops)} crops"
+    return LandmarkStats(
+        mean=np.array(TEMPLATE),
+        std=own.std,
+        eyes_y=(float(TEMPLATE[:2, 1].mean()), float((found[:, :2, 1] - TEMPLATE[:2, 1]).std())),
+        mouth=(TEMPLATE[3:].mean(0), own.mouth[1]),
+        faces=len(found),
+        source=words,
+    )
+
+
+def _assumed(why: str) -> LandmarkStats:
+    mouth = (TEMPLATE[3:].mean(0), np.full(2, ALIGNED_SPREAD_PX))
+    eyes = (float(TEMPLATE[:2, 1].mean()), ALIGNED_SPREAD_PX)
+    return LandmarkStats(
+        np.array(TEMPLATE), np.full((5, 2), ALIGNED_SPREAD_PX), eyes, mouth, 0, f"alignment template; {why}"
+    )
+
+
+def _detect(crops: Sequence[NDArray[np.uint8]]) -> Floats:
+    """(found, 5, 2): the largest face's points, crops twice as large with a repeated border so that a face fits."""
+    from edgeface_runtime.detect import Detector, largest_central
+
+    found = []
+    with Detector() as detector:
+        for crop in crops:
+            around = crop.shape[0] // 2
+            large = cv2.copyMakeBorder(crop, around, around, around, around, cv2.BORDER_REFLECT)
+            faces = detector.detect(np.asarray(large, np.uint8))
+            if faces:
+                found.append(largest_central(faces, large.shape).landmarks.astype(np.float64) - around)
+    return np.asarray(found, np.float64).reshape(-1, 5, 2)

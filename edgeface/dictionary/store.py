@@ -1,0 +1,161 @@
+"""What a dictionary run keeps: `run.json` (what it is) and `generators.safetensors` (every finished region).
+
+The generators are written again after each region, so a killed run goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from edgeface.models.checkpoint import write_tensors
+from edgeface.training.state import LOG_NAME, RUN_NAME
+from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.files import write_json
+
+__all__ = [
+    "DICTIONARY_NAME",
+    "GENERATORS_NAME",
+    "PLOT_NAME",
+    "Finished",
+    "Identity",
+    "claim",
+    "load_finished",
+    "save_finished",
+]
+
+DICTIONARY_NAME, GENERATORS_NAME, PLOT_NAME = "dictionary.npz", "generators.safetensors", "dictionary.png"
+FORMAT = "edgeface-dictionary-run"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a run this run and no other."""
+
+    settings: dict[str, Any]
+    data: str
+    data_digest: str
+    network: str
+    network_digest: str
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all that must stay the same."""
+        text = json.dumps([self.settings, self.data_digest, self.network_digest], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def differences(self, now: Identity) -> list[str]:
+        """What makes `now` another run, in words."""
+        keys = sorted({*self.settings, *now.settings})
+        found = [
+            f"{key} {self.settings.get(key)}, now {now.settings.get(key)}"
+            for key in keys
+            if self.settings.get(key) != now.settings.get(key)
+        ]
+        if self.data_digest != now.data_digest:
+            found.append(f"data {self.data}, now {now.data}")
+        if self.network_digest != now.network_digest:
+            found.append(f"network {self.network}, now {now.network}")
+        return found
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One region whose generator is trained."""
+
+    weights: dict[str, Tensor]
+    mean: Tensor
+    """(C, h, w) float32, the mean mask."""
+
+    @property
+    def mean_array(self) -> NDArray[np.float32]:
+        """`mean` as numpy."""
+        return np.asarray(self.mean.numpy(), np.float32)
+
+
+def claim(folder: Path, identity: Identity, resume: bool) -> None:
+    """Make a run's folder, or check on resuming that it holds this run.
+
+    Raises:
+        InputError: the folder holds a run already, none to resume, or another one.
+        ArtefactError: its `run.json` is damaged or of another kind of run.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file: name a folder")
+    names = (RUN_NAME, DICTIONARY_NAME, GENERATORS_NAME, LOG_NAME, "state.safetensors", "model.safetensors")
+    present = [name for name in names if (folder / name).exists()]
+    if not resume:
+        if present:
+            raise InputError(
+                f"{folder} holds a run already ({present[0]}): go on with --resume, or choose another --out"
+            )
+        write_json(
+            folder / RUN_NAME, {"format": FORMAT, "version": VERSION, **identity.__dict__, "digest": identity.digest}
+        )
+        return
+    path = folder / RUN_NAME
+    if not path.is_file():
+        raise InputError(f"{folder} holds no run to resume ({RUN_NAME} is missing): leave --resume out to start one")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.pop("format") != FORMAT or data.pop("version") != VERSION:
+            raise ValueError("it is of another kind or version of run")
+        data.pop("digest")
+        old = Identity(**data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise ArtefactError(f"{path} is damaged or of another run ({exc}): start a new run") from exc
+    found = old.differences(identity)
+    if found:
+        raise InputError(
+            f"cannot resume {folder}: it was made with {'; '.join(found)}: use the same, or another --out"
+        )
+
+
+def save_finished(folder: Path, identity: Identity, finished: dict[str, Finished]) -> None:
+    """Write all finished regions atomically."""
+    tensors = {}
+    for region, part in finished.items():
+        tensors[f"{region}/mean"] = part.mean.contiguous()
+        for name, value in part.weights.items():
+            tensors[f"{region}/generator.{name}"] = value.detach().cpu().contiguous()
+    metadata = {
+        "format": "edgeface-generators",
+        "version": str(VERSION),
+        "run": identity.digest,
+        "regions": json.dumps(list(finished)),
+    }
+    write_tensors(folder / GENERATORS_NAME, tensors, metadata)
+
+
+def load_finished(folder: Path, identity: Identity) -> dict[str, Finished]:
+    """The regions finished so far, in order; none if there is no file yet.
+
+    Raises:
+        ArtefactError: the file is damaged or of another run.
+    """
+    path = folder / GENERATORS_NAME
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            header: dict[str, Any] = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+        if header.get("run") != identity.digest:
+            raise ArtefactError(f"{path} belongs to another run than {RUN_NAME} beside it: start a new run")
+        found = {}
+        for region in json.loads(header["regions"]):
+            start = f"{region}/generator."
+            weights = {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
+            found[str(region)] = Finished(weights, tensors[f"{region}/mean"])
+    except (SafetensorError, OSError, KeyError, ValueError) as exc:
+        raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
+    return found
