@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli import data_import, data_protocol, data_split
 from edgeface.cli.output import Json, Output, Quiet
+from edgeface.cli.parse import sides
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Prepare faces: align photographs, cover faces, draw faces.", no_args_is_help=True)
+app = typer.Typer(
+    help="Prepare faces: import data sets, align photographs, cover faces, draw faces.", no_args_is_help=True
+)
+for module in (data_import, data_protocol, data_split):
+    module.register(app)
 
 Source = Annotated[Path, typer.Argument(metavar="SRC", help="Folder with one folder of pictures per person.")]
 Target = Annotated[Path, typer.Argument(metavar="DST", help="Folder to write.")]
@@ -22,7 +28,11 @@ def align(
     source: Source,
     target: Target,
     min_face: Annotated[int, typer.Option(help="Smallest face to look for, pixels.")] = 40,
-    workers: Annotated[int, typer.Option(help="Pictures worked on at once.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that share the pictures.")] = 2,
+    crop: Annotated[
+        str, typer.Option(help="aligned: 112x96; box: the detector's box, with landmarks.json.")
+    ] = "aligned",
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of box crops.  [default: 128x96]")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -32,7 +42,7 @@ def align(
 
     output = Output(json, quiet)
     try:
-        settings = AlignSettings(min_face=min_face)
+        settings = AlignSettings(min_face=min_face, crop=crop, size=sides(size, "--size") if size else None)
     except ValueError as exc:
         raise InputError(str(exc)) from exc
     report = align_folder(source, target, settings, workers, progress=not quiet)
@@ -45,6 +55,7 @@ def align(
             "people": report.identities,
             "manifest": str(report.manifest),
             "skipped": skipped,
+            "landmarks_outside": list(report.outside),
         }
     )
     if not report.aligned and report.skipped:
@@ -56,17 +67,31 @@ def align(
         output.line(f"  skipped {entry.source}: {entry.reason}")
     if len(report.skipped) > 10:
         output.line(f"  and {len(report.skipped) - 10} more, all in {report.manifest}")
+    if report.outside:
+        output.line(f"{len(report.outside)} crops have a landmark outside: {', '.join(report.outside[:10])}")
 
 
 @app.command()
 def occlude(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Tree of aligned 112x96 crops.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Tree of aligned 112x96 crops, or any faces with landmarks.")
+    ],
     target: Target,
-    kind: Annotated[str, typer.Option(help="mask, random, sunglasses, scarf, cup, book, hand, phone, block, ...")],
+    kind: Annotated[
+        str,
+        typer.Option(help="mask, surgical, n95, sunglasses, scarf, cup, book, hand, eyes, nine, random, mix, ..."),
+    ],
     seed: Annotated[int, typer.Option(help="The same seed covers the same picture the same way.")] = 0,
     share: Annotated[float | None, typer.Option(help="Covered share of the area, 0 to .9.")] = None,
     scale: Annotated[float | None, typer.Option(help="Size, 1 to 5; not with --share.")] = None,
-    templates: Annotated[Path | None, typer.Option(help="Folder of RGBA PNG pictures to paste instead.")] = None,
+    alpha: Annotated[float, typer.Option(help="Opacity, .1 to 1.")] = 1.0,
+    templates: Annotated[
+        Path | None,
+        typer.Option(help="Folder of RGBA PNG pictures, or with MaskTheFace's masks.cfg, to use instead."),
+    ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="Five points per picture, JSON; default SRC/landmarks.json, if any.")
+    ] = None,
     no_masks: Annotated[bool, typer.Option("--no-masks", help="Do not write the masks.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -77,7 +102,19 @@ def occlude(
 
     output = Output(json, quiet)
     with bar("covering", quiet) as progress:
-        report = write_occluded_set(source, target, kind, seed, share, scale, not no_masks, progress, templates)
+        report = write_occluded_set(
+            source,
+            target,
+            kind,
+            seed,
+            share,
+            scale,
+            not no_masks,
+            progress,
+            templates,
+            alpha=alpha,
+            landmarks=landmarks,
+        )
     output.wrote(target)
     output.data(report.to_dict())
     output.line(f"{report.pictures} pictures, {100 * report.mean_share:.1f} % of the area covered on average")

@@ -1,10 +1,10 @@
-"""Lists in flags: `0,.1,.2`."""
+"""Lists in flags, `0,.1,.2`, and sizes, `128x96`."""
 
 from __future__ import annotations
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["floats", "integers", "words"]
+__all__ = ["floats", "integers", "sides", "words"]
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -40,3 +40,15 @@ def integers(text: str, flag: str) -> tuple[int, ...]:
     if not found:
         raise InputError(f"{flag} is empty")
     return found
+
+
+def sides(text: str, flag: str) -> tuple[int, int]:
+    """Height and width, as `128x96`.
+
+    Raises:
+        InputError: not two whole numbers with an x between; names the flag.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"{flag} takes height x width, such as 128x96, got {text!r}")
+    return int(parts[0]), int(parts[1])

@@ -1,4 +1,4 @@
-"""What an alignment run has done so far: a journal while it runs, a manifest when it is over."""
+"""What a run over many pictures has done so far: a journal while it runs, a manifest when it is over."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Entry = dict[str, Any]
 class Journal:
     """One JSON line per finished picture, so that a killed run is taken up where it stopped."""
 
-    def __init__(self, target: Path, header: Entry, earlier: Iterable[Entry]) -> None:
+    def __init__(self, target: Path, header: Entry, earlier: Iterable[Entry], name: str = JOURNAL) -> None:
         lines = [header, *earlier]
-        self._path = target / JOURNAL
+        self._path = target / name
         write_bytes(self._path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def __enter__(self) -> Journal:
@@ -44,15 +44,21 @@ class Journal:
             raise cannot_write(self._path, exc) from exc
 
 
-def earlier_entries(target: Path, header: Entry) -> dict[str, Entry]:
-    """What earlier runs into `target` did, by source; the journal of a killed run counts before the manifest."""
+def earlier_entries(
+    target: Path, header: Entry, manifest: str = MANIFEST, journal: str = JOURNAL, made: str = "aligned"
+) -> dict[str, Entry]:
+    """What earlier runs into `target` did, by source; the journal of a killed run counts before the manifest.
+
+    Raises:
+        InputError: what lies there is no such list, of another source, or of other settings.
+    """
     found: dict[str, Entry] = {}
-    for path in (target / MANIFEST, target / JOURNAL):
+    for path in (target / manifest, target / journal):
         if not path.is_file():
             continue
-        begun, entries = _read_manifest(path) if path.name == MANIFEST else _read_journal(path)
+        begun, entries = _read_manifest(path) if path.name == manifest else _read_journal(path)
         if begun.get("format") != header["format"]:
-            raise InputError(f"{path} is no list of aligned faces: remove it or choose another folder")
+            raise InputError(f"{path} is no list of {made} faces: remove it or choose another folder")
         if begun.get("source") != header["source"]:
             other = begun.get("source") or "an unnamed folder"
             raise InputError(f"{target} holds the crops of {other}: choose another folder for {header['source']}")
@@ -70,6 +76,7 @@ def _read_manifest(path: Path) -> tuple[Entry, list[Entry]]:
     if not isinstance(content, dict) or not isinstance(content.get("pictures"), list):
         return {}, []
     entries = [entry for entry in content.pop("pictures") if isinstance(entry, dict)]
+    content.pop("notes", None)  # tell of the pictures, decide nothing
     return content, entries
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.image import IMAGE_SUFFIXES
 
-__all__ = ["FaceFolder", "Skipped", "scan"]
+__all__ = ["FaceFolder", "Skipped", "scan", "unusable"]
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
 
@@ -80,7 +80,7 @@ def scan(path: Path) -> FaceFolder:
         for picture in sorted(person.rglob("*")):
             if picture.suffix.lower() not in IMAGE_SUFFIXES or picture.name.startswith(".") or picture.is_dir():
                 continue
-            reason = _unusable(picture)
+            reason = unusable(picture)
             if reason:
                 skipped.append(Skipped(picture, reason))
             else:
@@ -101,7 +101,7 @@ def _build(root: Path, found: dict[str, list[Path]], skipped: tuple[Skipped, ...
     return FaceFolder(root, names, samples, skipped)
 
 
-def _unusable(picture: Path) -> str | None:
+def unusable(picture: Path) -> str | None:
     """Why a file cannot be a picture, from its first bytes; None if it may be one."""
     try:
         with picture.open("rb") as stream:

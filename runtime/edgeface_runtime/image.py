@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeface_runtime.errors import ImageError, InputError
 from edgeface_runtime.image_header import read_header
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "list_images", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image", "list_images", "read_image"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 """Suffixes, in small letters, of the files that `list_images` takes for pictures."""
@@ -33,23 +33,34 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         ImageError: the file is missing, a folder, unreadable, empty, no picture, truncated, damaged, or larger than
             64 megapixels.
     """
-    data = _read_bytes(path)
+    return decode_image(_read_bytes(path), path)
+
+
+def decode_image(data: bytes, name: object) -> NDArray[np.uint8]:
+    """Decode the bytes of a picture as `read_image` does; `name` is what messages call it.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    Raises:
+        ImageError: no picture, truncated, damaged, or larger than 64 megapixels.
+    """
     header = read_header(data)
     if header is None:
-        raise ImageError(f"{path} is not a JPEG, PNG, BMP or WebP picture")
+        raise ImageError(f"{name} is not a JPEG, PNG, BMP or WebP picture")
     if header.width * header.height > MAX_PIXELS:
         raise ImageError(
-            f"{path} has {header.width}x{header.height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels: "
+            f"{name} has {header.width}x{header.height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels: "
             "make it smaller"
         )
     if header.fault:
-        raise ImageError(f"{path} is a {header.fault} {header.format}: copy or export it again")
+        raise ImageError(f"{name} is a {header.fault} {header.format}: copy or export it again")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as exc:
-        raise ImageError(f"{path} is a damaged {header.format}: copy or export it again") from exc
+        raise ImageError(f"{name} is a damaged {header.format}: copy or export it again") from exc
     if image is None:
-        raise ImageError(f"{path} is a damaged {header.format}: copy or export it again")
+        raise ImageError(f"{name} is a damaged {header.format}: copy or export it again")
     return np.asarray(image, dtype=np.uint8)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgeface.data import align_folder as module
+from edgeface.data import align_one as one_module
 from edgeface.data.align_folder import AlignSettings, align_folder
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.image import read_image
@@ -69,7 +70,7 @@ def test_only_what_changed_is_done_again(photos: Path, tmp_path: Path) -> None:
 def test_a_killed_run_is_taken_up(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = align_folder(photos, tmp_path / "whole", progress=False)
     target, calls = tmp_path / "crops", []
-    original = module.align
+    original = one_module.align
 
     def dies_at_the_third(*args: object) -> object:
         calls.append(1)
@@ -77,13 +78,13 @@ def test_a_killed_run_is_taken_up(photos: Path, tmp_path: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         return original(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "align", dies_at_the_third)
+    monkeypatch.setattr(one_module, "align", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         align_folder(photos, target, progress=False)
     assert not (target / "align.json").exists()
     with (target / "align.part.jsonl").open("a") as stream:
         stream.write('{"source": "half a li')
-    monkeypatch.setattr(module, "align", original)
+    monkeypatch.setattr(one_module, "align", original)
     report = align_folder(photos, target, progress=False)
     assert report.reused >= 2 and report.aligned == whole.aligned
     assert report.manifest.read_bytes() == whole.manifest.read_bytes()

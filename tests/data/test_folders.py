@@ -104,6 +104,26 @@ def test_memory_limit_decides_where_faces_are_kept(people: Path) -> None:
 
 
 def test_unaligned_pictures_are_refused(people: Path) -> None:
-    picture(people / "ann" / "wide.png", shape=(250, 200))
+    for path in people.rglob("*.png"):
+        picture(path, shape=(250, 200))
     with pytest.raises(InputError, match=r"200x250, not an aligned crop.*edgeface data align"):
         load_faces(scan(people))
+    with pytest.raises(InputError, match=r"200x250, not a crop of 96 wide, 128 high.*--crop box"):
+        load_faces(scan(people), size=(128, 96))
+
+
+def test_a_picture_of_another_size_is_listed(people: Path) -> None:
+    wide = picture(people / "ann" / "wide.png", shape=(250, 200))
+    faces = load_faces(scan(people))
+    assert len(faces) == 5
+    assert [(entry.path, entry.reason) for entry in faces.folder.skipped] == [
+        (wide, "200x250, not 96 wide, 112 high")
+    ]
+
+
+def test_box_crops_are_read(people: Path) -> None:
+    for path in people.rglob("*.png"):
+        picture(path, shape=(128, 96))
+    kept, read = (load_faces(scan(people), limit, size=(128, 96)) for limit in (1, 0))
+    assert kept.size == (128, 96) and kept.pixels is not None and kept.pixels.shape == (5, 128, 96, 3)
+    assert np.array_equal(kept[3], read[3])

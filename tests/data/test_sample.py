@@ -42,6 +42,14 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
         sample_faces(None, 0)
 
 
+def test_other_sizes(tmp_path: Path) -> None:
+    assert sample_faces(None, 2, size=(128, 96)).crops.shape == (2, 128, 96, 3)
+    boxes = _people(tmp_path / "boxes", (128, 96))
+    assert sample_faces(boxes, 3, size=(128, 96)).crops.shape == (3, 128, 96, 3)
+    with pytest.raises(InputError, match="96x128, not an aligned crop"):
+        sample_faces(boxes, 3)
+
+
 def test_procedural_faces_differ() -> None:
     sample = sample_faces(None, 3)
     assert sample.source == "procedural faces"
