@@ -11,7 +11,7 @@ from edgeface.cli.output import Json, Output, Quiet
 
 if TYPE_CHECKING:
     from edgeface_runtime.recognizer import Recognizer
-    from edgeface_runtime.results import ImageResult
+    from edgeface_runtime.results import FaceResult, ImageResult
 
 __all__ = ["Backend", "Device", "Precision", "Threads", "register"]
 
@@ -73,7 +73,7 @@ def identify(
     quiet: Quiet = False,
 ) -> None:
     """Match every face of every picture against a gallery. Exit code 1 when no face matched anybody."""
-    from edgeface_runtime.errors import ImageError
+    from edgeface_runtime.errors import ImageError, InputError
 
     output = Output(json, quiet)
     with (
@@ -86,6 +86,9 @@ def identify(
         more = f" (nor can the other {len(results) - 1})" if len(results) > 1 else ""
         raise ImageError(results[0].message + more)
     output.table(_decided_by(results[0]), IDENTIFY_COLUMNS, [row for result in results for row in _rows(result)])
+    refused = [result.message for result in results if result.status == "refused"]
+    if refused:
+        raise InputError(refused[0])
     if not any(face.match for result in results for face in result.faces):
         raise typer.Exit(1)
 
@@ -107,10 +110,17 @@ def _rows(result: ImageResult) -> list[tuple[object, ...]]:
         others = ", ".join(
             f"{other.name} {other.score:.2f}" for other in face.candidates[0 if not face.match else 1 :][:3]
         )
-        covered = "" if face.covered_share is None else f"{face.covered_share:.2f}"
+        covered = _covered(face)
         box = " ".join(f"{value:.0f}" for value in face.box)
-        rows.append((result.source, number + 1, face.match or "unknown", best, others, covered, box))
+        rows.append((result.source, number + 1, face.match or face.note or "unknown", best, others, covered, box))
     return rows
+
+
+def _covered(face: FaceResult) -> str:
+    """How much of a face is covered, and what."""
+    share = "" if face.covered_share is None else f"{face.covered_share:.2f}"
+    what = ", ".join(face.discarded) or (face.covered_part or "")
+    return f"{share} {what}".strip()
 
 
 def verify(
@@ -136,6 +146,12 @@ def verify(
     output.line(
         f"{word}: cosine {result.score:.4f}, threshold {result.threshold.value:.4f} ({result.threshold.source})"
     )
+    for picture, face in ((a, result.a), (b, result.b)):
+        covered = _covered(face)
+        if covered:
+            output.line(f"{picture}: covered {covered}")
+    if result.discarded:
+        output.line(f"left out on both: {', '.join(result.discarded)}")
     if not result.match:
         raise typer.Exit(1)
 

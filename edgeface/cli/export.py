@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeface_export.dictionary_export import DictionaryParts
 
 __all__ = ["register"]
 
@@ -30,6 +36,15 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of the bundle.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the manifest.")] = "",
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 to 20.")] = 18,
+    dictionary: Annotated[
+        Path | None, typer.Option(help="Mask dictionary (.npz) of this network; needs --segmenter.")
+    ] = None,
+    segmenter: Annotated[
+        Path | None, typer.Option(help="Segmenter (.safetensors) that finds what is covered; needs --dictionary.")
+    ] = None,
+    keep_pattern: Annotated[
+        bool, typer.Option("--keep-pattern", help="Keep the pattern head: results then say which part is covered.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -46,10 +61,11 @@ def export(
     wanted = words(precision)
     if not wanted:
         raise InputError("--precision is empty: choose from fp32, fp16")
+    parts = _parts(dictionary, segmenter, opset)
     source = load_checkpoint(checkpoint)
     if licence:
         source = replace(source, meta=replace(source.meta, licence=licence))
-    sample = sample_faces(faces, count, flag="--count")
+    sample = sample_faces(faces, count, flag="--count", size=source.model.spec.input_size)
     manifest = write_bundle(
         source,
         out,
@@ -58,6 +74,8 @@ def export(
         wanted,
         overwrite=force,
         opset=opset,
+        dictionary=parts,
+        keep_pattern=keep_pattern,
     )
     output.wrote(out)
     output.data({"bundle": str(out), "compared_on": sample.source, **manifest.to_dict()})
@@ -75,6 +93,40 @@ def export(
             for key, file in manifest.models.items()
         ],
     )
+    if parts is not None:
+        names = ", ".join(parts.masks.names)
+        output.line(f"dictionary: {parts.masks.kind}, {len(parts.masks.names)} regions: {names}")
+
+
+def _parts(dictionary: Path | None, segmenter: Path | None, opset: int) -> DictionaryParts | None:
+    """What makes a dictionary model of a network, where it is asked for."""
+    from edgeface_export.dictionary_export import DictionaryParts
+    from edgeface_runtime.dictionary import load_dictionary
+    from edgeface_runtime.errors import InputError
+
+    if dictionary is None and segmenter is None:
+        return None
+    if dictionary is None or segmenter is None:
+        given, missing = ("--dictionary", "--segmenter") if segmenter is None else ("--segmenter", "--dictionary")
+        raise InputError(f"{given} needs {missing}: a dictionary model has both")
+    from edgeface.models.segmenter import load_segmenter, read_segmenter
+    from edgeface_export.segmenter_export import compare_segmenter, export_segmenter
+
+    masks, covers = load_dictionary(dictionary), load_segmenter(segmenter)
+    spec, meta = read_segmenter(segmenter)
+    notes = {
+        "arch": spec.arch,
+        "data": meta.data,
+        "licence": meta.licence,
+        "iou": meta.iou,
+        "pixel_accuracy": meta.pixel_accuracy,
+        "held_out": meta.held_out,
+    }
+
+    def write(path: Path, faces: NDArray[np.uint8]) -> dict[str, Any]:
+        return {"parity": compare_segmenter(covers, export_segmenter(covers, path, opset), faces).to_dict()}
+
+    return DictionaryParts(masks, write, covers.input_size, notes)
 
 
 def build(

@@ -21,11 +21,12 @@ import onnx
 import torch
 
 from edgeface.models import Checkpoint, CheckpointMeta, count
+from edgeface_export.dictionary_export import DictionaryParts, check_fit, export_dictionary
 from edgeface_export.memory import peak_memory
 from edgeface_export.onnx_export import Exported, export_onnx
 from edgeface_export.parity import GATE, compare, to_input
 from edgeface_export.precision import HALF_GATE, half_cosine, to_fp16
-from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.bundle import InputSpec, Manifest, Ratio, pack_bundle, write_manifest
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import cannot_write, part_folder
@@ -54,6 +55,8 @@ def write_bundle(
     thresholds: Mapping[str, float] | None = None,
     created: str | None = None,
     measure_memory: bool = True,
+    dictionary: DictionaryParts | None = None,
+    keep_pattern: bool = False,
 ) -> Manifest:
     """Export `checkpoint` at each precision, compare each with the network on `faces`, and write the bundle `out`.
 
@@ -65,26 +68,36 @@ def write_bundle(
         thresholds: false match rate as text -> cosine threshold, where they were measured.
         created: ISO 8601 time in UTC; now, where not given.
         measure_memory: in a process of its own; without it, and with `created`, a network gives the same bytes.
+        dictionary: segmenter and masks of a dictionary model; trunk and head are then written as graphs too.
+        keep_pattern: keep the pattern head of a network trained with one: results say which part is covered.
 
     Raises:
-        InputError: an unknown precision, no faces, or `out` is taken or cannot be written.
+        InputError: an unknown precision, no faces, a dictionary of another network, no pattern head to keep, or `out`
+            is taken or cannot be written.
         GateError: an exported graph differs from the network, or FP16 overflows; nothing is written.
     """
     wanted = _precisions(precisions)
     to_input(faces[:1])  # bad faces are said before the work, not after it
+    if dictionary is not None:
+        check_fit(checkpoint.model, dictionary)
     _check_place(out, overwrite)
     with part_folder(out) as work, _named(out, work):
         folder = work / "bundle"
         folder.mkdir()
-        parity, notes, exported = _export(checkpoint, folder, wanted, faces, opset, gate)
+        parity, notes, exported = _export(checkpoint, folder, wanted, faces, opset, gate, keep_pattern)
+        extra: dict[str, Any] = {"export": notes}
+        if dictionary is not None:
+            extra["dictionary"] = export_dictionary(checkpoint.model, folder, dictionary, faces, wanted, opset, gate)
         manifest = replace(
-            _manifest(checkpoint, name, wanted, exported),
+            _manifest(checkpoint, name, wanted, exported, keep_pattern),
             parity=parity,
             peak_memory_bytes=peak_memory(folder / MODELS["fp32"]) if measure_memory else None,
             thresholds=dict(thresholds or {}),
             created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            extra={"export": notes},
+            extra=extra,
         )
+        if dictionary is not None:
+            manifest = replace(manifest, masking=dictionary.masks.kind)
         manifest = write_manifest(folder, manifest)
         if out.suffix == ".tar":
             pack_bundle(folder, work / "bundle.tar").replace(out)
@@ -115,10 +128,16 @@ def _precisions(asked: Sequence[str]) -> list[str]:
 
 
 def _export(
-    checkpoint: Checkpoint, folder: Path, precisions: Sequence[str], faces: np.ndarray, opset: int, gate: float
+    checkpoint: Checkpoint,
+    folder: Path,
+    precisions: Sequence[str],
+    faces: np.ndarray,
+    opset: int,
+    gate: float,
+    keep_pattern: bool,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Exported]:
     model, main = checkpoint.model, folder / MODELS["fp32"]
-    exported = export_onnx(model, main, opset)
+    exported = export_onnx(model, main, opset, keep_pattern=True) if keep_pattern else export_onnx(model, main, opset)
     parity = {"fp32": compare(model, main, faces, gate).to_dict()}
     notes: dict[str, Any] = {
         "opset": opset,
@@ -143,8 +162,11 @@ def _export(
     return parity, notes, exported
 
 
-def _manifest(checkpoint: Checkpoint, name: str, precisions: Sequence[str], exported: Exported) -> Manifest:
+def _manifest(
+    checkpoint: Checkpoint, name: str, precisions: Sequence[str], exported: Exported, keep_pattern: bool
+) -> Manifest:
     spec, meta = checkpoint.model.spec, checkpoint.meta
+    spec = spec if keep_pattern else spec.deployed
     counts = count(spec)
     height, width = spec.input_size
     return Manifest(
@@ -156,6 +178,7 @@ def _manifest(checkpoint: Checkpoint, name: str, precisions: Sequence[str], expo
         embedding_size=spec.embedding,
         masking=spec.mask.kind if spec.mask else "none",
         input=InputSpec(height=height, width=width),
+        crop="aligned" if (height, width) == CROP_SIZE else "box",
         ratio=Ratio(float(meta.ratio_requested), float(meta.ratio_achieved)),
         arch=spec.to_dict(),
         macs=counts.macs,

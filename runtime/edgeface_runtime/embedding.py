@@ -10,13 +10,16 @@ from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.manifest import InputSpec, Manifest
 from edgeface_runtime.results import Embeddings
 
-__all__ = ["embed", "to_batch"]
+__all__ = ["embed", "to_batch", "to_half", "unit_rows"]
 
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 Pixels = npt.NDArray[np.uint8]
 
 MAX_BATCH = 64
 """Faces given to the backend at once: bounds memory whatever the caller asks for."""
+MAX_HALF = 65504.0
+"""Largest finite float16."""
 
 
 def to_batch(crops: Pixels, spec: InputSpec) -> Floats:
@@ -57,19 +60,33 @@ def embed(backend: Backend, manifest: Manifest, crops: Pixels, model: str) -> Em
         EngineError: the network failed.
         ArtefactError: the network gave something other than finite embeddings (FP16 may overflow).
     """
-    masked = "covered_share" in manifest.outputs
     vectors = [np.empty((0, manifest.embedding_size), np.float32)]
-    shares = [np.empty(0, np.float32)]
+    shares = [np.empty(0, np.float32)] if "covered_share" in manifest.outputs else []
+    patterns: list[Floats] = []
+    entry = manifest.dictionary
+    features = [] if entry is None else [np.empty((0, *entry.features), np.float16)]
     if not len(crops):
         to_batch(crops, manifest.input)
     for start in range(0, len(crops), MAX_BATCH):
         batch = to_batch(crops[start : start + MAX_BATCH], manifest.input)
         outputs = backend.run(batch)
         rows = _output(outputs, "embedding", (len(batch), manifest.embedding_size), model)
-        vectors.append(_unit_rows(rows, model))
-        if masked:
+        vectors.append(unit_rows(rows, model))
+        if shares:
             shares.append(_output(outputs, "covered_share", (len(batch),), model))
-    return Embeddings(np.concatenate(vectors), np.concatenate(shares) if masked else None)
+        if "pattern" in manifest.outputs:
+            found = outputs.get("pattern")
+            classes = found.shape[-1] if found is not None and found.ndim == 2 else 0
+            patterns.append(_output(outputs, "pattern", (len(batch), classes), model))
+        if entry is not None:
+            maps = _output(outputs, "features", (len(batch), *entry.features), model)
+            features.append(to_half(maps, model))
+    return Embeddings(
+        np.concatenate(vectors),
+        np.concatenate(shares) if shares else None,
+        np.concatenate(features) if features else None,
+        np.concatenate(patterns) if patterns else None,
+    )
 
 
 def _output(outputs: dict[str, Floats], name: str, shape: tuple[int, ...], model: str) -> Floats:
@@ -81,8 +98,23 @@ def _output(outputs: dict[str, Floats], name: str, shape: tuple[int, ...], model
     return value
 
 
-def _unit_rows(vectors: Floats, model: str) -> Floats:
-    """Unit length again: in low precision the rows leave the graph a little off it."""
+def to_half(features: Floats, model: str) -> Halves:
+    """Features as a gallery keeps them, float16.
+
+    Raises:
+        ArtefactError: one of them is beyond float16's range (65504).
+    """
+    if np.abs(features).max(initial=0.0) > MAX_HALF:
+        raise ArtefactError(f"{model} gave features beyond what a gallery keeps (65504): train it further")
+    return features.astype(np.float16)
+
+
+def unit_rows(vectors: Floats, model: str) -> Floats:
+    """Unit length again: in low precision the rows leave the graph a little off it.
+
+    Raises:
+        ArtefactError: a row is zero.
+    """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if (lengths < 1e-12).any():
         raise ArtefactError(f"{model} gave a zero embedding: export it again")

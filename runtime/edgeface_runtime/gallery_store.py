@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeface_runtime.errors import ArtefactError, InputError
@@ -18,7 +19,9 @@ from edgeface_runtime.files import make_parent
 __all__ = [
     "FORMAT",
     "VERSION",
+    "New",
     "connect",
+    "feature_shape",
     "finish_erasure",
     "guarded",
     "read_meta",
@@ -39,6 +42,19 @@ TABLES = (
     "source TEXT NOT NULL, created TEXT NOT NULL)",
     "CREATE INDEX templates_by_name ON templates (name, id)",
 )
+FEATURES = "ALTER TABLE templates ADD COLUMN features BLOB"
+"""A dictionary model's gallery keeps its features in the template's own row, so that deleting one deletes both; the
+column is the last one, so that reading templates passes over it."""
+
+
+@dataclass(frozen=True)
+class New:
+    """What a gallery is made for."""
+
+    model_id: str
+    embedding_size: int
+    features: tuple[int, int, int] | None = None
+    """(C, h, w) of the features it keeps; None keeps none."""
 
 
 @contextlib.contextmanager
@@ -80,13 +96,13 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def connect(path: Path, new: tuple[str, int] | None) -> sqlite3.Connection:
+def connect(path: Path, new: New | None) -> sqlite3.Connection:
     """Open the file and set it up for safe writing.
 
     Args:
         path: the file.
-        new: (model_id, embedding_size) to make a gallery for, where the file is missing or empty; None makes none.
-            Nothing is left behind where that fails.
+        new: what to make a gallery for, where the file is missing or empty; None makes none. Nothing is left behind
+            where that fails.
 
     Raises:
         InputError: missing (unless `new`), a folder, or not writable.
@@ -118,7 +134,7 @@ def connect(path: Path, new: tuple[str, int] | None) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             connection.execute("PRAGMA synchronous = FULL")
             if new is not None and _is_empty(connection):
-                initialise(connection, *new)
+                initialise(connection, new)
         except BaseException:
             unused = missing and _stayed_empty(connection)
             connection.close()
@@ -147,7 +163,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path, may_be_empty: bool) 
     )
 
 
-def initialise(connection: sqlite3.Connection, model_id: str, embedding_size: int) -> None:
+def initialise(connection: sqlite3.Connection, new: New) -> None:
     """Make the tables, unless another process has just done so."""
     with transaction(connection):
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
@@ -157,9 +173,12 @@ def initialise(connection: sqlite3.Connection, model_id: str, embedding_size: in
         rows = {
             "format": FORMAT,
             "version": str(VERSION),
-            "model_id": model_id,
-            "embedding_size": str(embedding_size),
+            "model_id": new.model_id,
+            "embedding_size": str(new.embedding_size),
         }
+        if new.features is not None:
+            connection.execute(FEATURES)
+            rows["features"] = ",".join(map(str, new.features))
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(rows.items()))
 
 
@@ -186,6 +205,20 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
             f"gallery {path} is damaged (it does not say which model made it): restore a backup of it"
         )
     return meta
+
+
+def feature_shape(meta: dict[str, str], path: Path) -> tuple[int, int, int] | None:
+    """(C, h, w) of the features a gallery keeps, None if it keeps none.
+
+    Raises:
+        ArtefactError: the header is damaged.
+    """
+    if "features" not in meta:
+        return None
+    sizes = meta["features"].split(",")
+    if len(sizes) != 3 or not all(size.isdigit() and int(size) for size in sizes):
+        raise ArtefactError(f"gallery {path} is damaged (the shape of its features): restore a backup of it")
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])
 
 
 def finish_erasure(connection: sqlite3.Connection) -> str | None:

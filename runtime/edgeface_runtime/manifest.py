@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edgeface_runtime.dictionary import DICTIONARY_KINDS
+from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import sha256_file, write_json
 from edgeface_runtime.manifest_reader import Reader
@@ -20,6 +22,7 @@ from edgeface_runtime.manifest_reader import Reader
 __all__ = [
     "FORMAT",
     "MANIFEST_NAME",
+    "MASKING_KINDS",
     "VERSION",
     "FileEntry",
     "InputSpec",
@@ -32,7 +35,8 @@ __all__ = [
 FORMAT = "edgeface-bundle"
 VERSION = 1
 MANIFEST_NAME = "manifest.json"
-MASKING_KINDS = ("none", "decoder")
+CROPS = ("aligned", "box")
+MASKING_KINDS = ("none", "decoder", "spatial", "vector", *DICTIONARY_KINDS)
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,11 @@ class Manifest:
     embedding_size: int = 512
     """Length of an embedding."""
     masking: str = "none"
-    """How covered parts are masked: none or decoder."""
+    """How covered parts are masked: one of MASKING_KINDS."""
     input: InputSpec = field(default_factory=InputSpec)
     """The network's input."""
+    crop: str = "aligned"
+    """How a face is cut out: aligned, by five points onto the template, or box, the detector's box resized."""
     ratio: Ratio = field(default_factory=Ratio)
     """Prune ratio."""
     arch: Mapping[str, Any] = field(default_factory=dict)
@@ -117,6 +123,17 @@ class Manifest:
     """Path inside the bundle (forward slashes) -> hash and size."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the same version that this runtime does not know: kept and written back."""
+
+    @property
+    def dictionary(self) -> DictionaryEntry | None:
+        """The parts of a dictionary model, None for any other.
+
+        Raises:
+            ArtefactError: they are missing or damaged.
+        """
+        if self.masking not in DICTIONARY_KINDS:
+            return None
+        return DictionaryEntry.from_dict(self.extra.get("dictionary"), MANIFEST_NAME)
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest as JSON data, format and version first."""
@@ -151,6 +168,7 @@ class Manifest:
             embedding_size=reader.get("embedding_size", int),
             masking=reader.get("masking", str),
             input=reader.record("input", InputSpec()),
+            crop=reader.get("crop", str) if "crop" in data else "aligned",
             ratio=reader.record("ratio", Ratio()),
             arch=reader.get("arch", dict),
             macs=reader.get("macs", int),
@@ -195,6 +213,18 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ArtefactError(
             f"{where} asks for masking {manifest.masking!r}, known are {', '.join(MASKING_KINDS)}: upgrade edgeface"
         )
+    if manifest.crop not in CROPS:
+        raise ArtefactError(
+            f"{where} asks for crop {manifest.crop!r}, known are {', '.join(CROPS)}: upgrade edgeface"
+        )
+    if manifest.masking in DICTIONARY_KINDS:
+        entry = DictionaryEntry.from_dict(manifest.extra.get("dictionary"), where)
+        for name in entry.names():
+            if name not in manifest.files:
+                raise ArtefactError(
+                    f"{where} is damaged: the dictionary's part {name!r} is not among its files: "
+                    "export the bundle again"
+                )
     if manifest.input.layout != "NCHW" or manifest.input.color not in ("RGB", "BGR") or not manifest.input.std > 0:
         raise ArtefactError(
             f"{where} describes an input this runtime cannot make: {manifest.input}: upgrade edgeface"

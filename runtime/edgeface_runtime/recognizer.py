@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,17 +12,23 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime.align import TEMPLATE, align
+from edgeface_runtime.align import CROP_SIZE, TEMPLATE, align
 from edgeface_runtime.backends import BACKENDS, Backend, check_threads, open_backend
+from edgeface_runtime.box_crop import box_crop
 from edgeface_runtime.bundle import Bundle, open_bundle
 from edgeface_runtime.closing import Closing
+from edgeface_runtime.covered_part import covered_part
 from edgeface_runtime.detect import Detector, Face, largest_central
+from edgeface_runtime.dictionary import load_dictionary
+from edgeface_runtime.dictionary_entry import DictionaryEntry
+from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine import FLAVOURS, engine_path
 from edgeface_runtime.errors import ArtefactError, EngineError, FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
 from edgeface_runtime.image import read_image
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
+from edgeface_runtime.split_backend import SplitBackend
 
 __all__ = ["FaceFinder", "Picture", "Recognizer"]
 
@@ -50,6 +57,7 @@ class Recognizer(Closing):
         detector: finds faces; closed with this object. None makes MTCNN on the CPU when the first picture comes.
         min_face: smallest face MTCNN looks for, pixels.
         threads: CPU threads of MTCNN, at most 256; 0 leaves it to the backend.
+        masking: what matches covered faces, for a bundle with a mask dictionary; closed with this object.
 
     Raises:
         InputError: `threads` is out of its range.
@@ -64,10 +72,16 @@ class Recognizer(Closing):
         detector: FaceFinder | None = None,
         min_face: int = 40,
         threads: int = 1,
+        masking: DictionaryModel | None = None,
     ) -> None:
         check_threads(threads)
+        if (bundle.manifest.dictionary is None) != (masking is None):
+            raise ValueError(
+                "a bundle with a mask dictionary, and no other, is opened with its parts: see from_bundle"
+            )
         spec = bundle.manifest.input
-        if (spec.height, spec.width) != (112, 96) or not np.allclose(bundle.manifest.template, TEMPLATE, atol=1e-3):
+        ours = (spec.height, spec.width) == CROP_SIZE and np.allclose(bundle.manifest.template, TEMPLATE, atol=1e-3)
+        if bundle.manifest.crop == "aligned" and not ours:
             raise ArtefactError(
                 f"{bundle.source} wants faces of {spec.height}x{spec.width} on a template of its own, this runtime "
                 "aligns to 112x96: upgrade edgeface"
@@ -75,6 +89,7 @@ class Recognizer(Closing):
         self.bundle = bundle
         self.backend = backend
         self.precision = precision
+        self.masking = masking
         self._detector = detector
         self._min_face = min_face
         self._threads = threads
@@ -104,7 +119,8 @@ class Recognizer(Closing):
             min_face: smallest face to look for, pixels.
 
         Raises:
-            InputError: no such bundle, backend, precision or engine, or too many threads.
+            InputError: no such bundle, backend, precision or engine, too many threads, or a dictionary model on a
+                backend other than onnxruntime.
             ArtefactError: the bundle or engine is damaged, foreign or too new.
             DeviceError: not the device that was asked for.
             MissingExtraError: the backend's package is not installed.
@@ -115,15 +131,27 @@ class Recognizer(Closing):
         if precision == "auto":
             precision = "fp16" if backend in FLAVOURS else "fp32"
         bundle = open_bundle(path)
+        entry = bundle.manifest.dictionary
+        if entry is not None and backend in FLAVOURS:
+            raise InputError(
+                f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
+                f"leave --backend {backend} out"
+            )
         model = bundle.model_path(precision)
-        if backend in FLAVOURS:
+        masking: DictionaryModel | None = None
+        loaded: Backend
+        if entry is not None:
+            loaded, masking = _open_parts(bundle, entry, backend, precision, device, threads)
+        elif backend in FLAVOURS:
             loaded = _open_engine(bundle, backend, precision, device, engine)
         else:
             loaded = open_backend(backend, model, device, threads)
         try:
-            return cls(bundle, loaded, precision, None, min_face, threads or 1)
+            return cls(bundle, loaded, precision, None, min_face, threads or 1, masking)
         except BaseException:
             loaded.close()
+            if masking is not None:
+                masking.close()
             raise
 
     def close(self) -> None:
@@ -132,6 +160,8 @@ class Recognizer(Closing):
             detector, self._detector = self._detector, None
         if detector is not None:
             detector.close()
+        if self.masking is not None:
+            self.masking.close()
         self.backend.close()
 
     def describe(self) -> dict[str, Any]:
@@ -148,7 +178,9 @@ class Recognizer(Closing):
 
     def open_gallery(self, path: str | Path, create: bool = False) -> Gallery:
         """Open (or make) a gallery bound to this model. Raises as `Gallery` does."""
-        return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create)
+        entry = self.bundle.manifest.dictionary
+        features = None if entry is None else entry.features
+        return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create, features)
 
     def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
         """The threshold to decide by: the caller's, else the bundle's.
@@ -179,10 +211,10 @@ class Recognizer(Closing):
         return Threshold(float(known[rate]), f"bundle, false match rate {rate}{_covered(self.bundle, rate)}")
 
     def embed(self, crops: Pixels) -> Embeddings:
-        """Embed aligned faces.
+        """Embed aligned faces. A dictionary model's embeddings are unmasked, and its features come with them.
 
         Args:
-            crops: (N, 112, 96, 3) uint8 BGR.
+            crops: (N, H, W, 3) uint8 BGR, of the bundle's input size: 112x96, or box crops of another.
 
         Raises:
             InputError: crops of another shape or dtype.
@@ -210,10 +242,14 @@ class Recognizer(Closing):
     def _embed_faces(self, pixels: Pixels, faces: Sequence[Face]) -> list[FaceResult]:
         if not faces:
             return []
-        spec = self.bundle.manifest.input
-        crops = np.stack([align(pixels, face.landmarks, (spec.height, spec.width)) for face in faces])
+        cut = [self._cut(pixels, face) for face in faces]
+        crops = np.stack([crop for crop, _ in cut])
         embeddings = self.embed(crops)
-        shares = embeddings.covered_share
+        shares, features, patterns = embeddings.covered_share, embeddings.features, embeddings.patterns
+        covers = None
+        if self.masking is not None:
+            covers = self.masking.look(crops, [points for _, points in cut])
+            shares = np.array([cover.share for cover in covers], np.float32)
         return [
             FaceResult(
                 box=np.asarray(face.box, np.float32),
@@ -221,9 +257,20 @@ class Recognizer(Closing):
                 score=float(face.score),
                 embedding=embeddings.vectors[i],
                 covered_share=None if shares is None else float(shares[i]),
+                covered_part=None if patterns is None else covered_part(patterns[i]),
+                discarded=() if covers is None else covers[i].discarded,
+                features=None if features is None else features[i],
             )
             for i, face in enumerate(faces)
         ]
+
+    def _cut(self, pixels: Pixels, face: Face) -> tuple[Pixels, npt.NDArray[np.float64]]:
+        """The crop the network wants, (H, W, 3) uint8 BGR, and the landmarks in it, (5, 2) pixels."""
+        spec = self.bundle.manifest.input
+        size = (spec.height, spec.width)
+        if self.bundle.manifest.crop == "box":
+            return box_crop(pixels, face.box, face.landmarks, size)
+        return align(pixels, face.landmarks, size), in_crop(face.landmarks)
 
     def single_face(self, image: Picture, largest: bool = False) -> FaceResult:
         """Find and embed the one face of a picture; with `largest`, the most prominent of several.
@@ -249,7 +296,7 @@ class Recognizer(Closing):
             ArtefactError: the gallery is of another model.
             InputError: the name cannot be used, or the gallery cannot be written.
         """
-        gallery.check_model(self.bundle.model_id)
+        self._check(gallery)
         return self.add(gallery, name, images, self.prepare(images, largest))
 
     def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
@@ -259,11 +306,15 @@ class Recognizer(Closing):
     def add(self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]) -> Enrolment:
         """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
         sources = [_source(image) for image in images]
-        ids = gallery.enroll_many(name, [face.embedding for face in faces], sources)
+        features = [face.features for face in faces if face.features is not None]
+        ids = gallery.enroll_many(name, [face.embedding for face in faces], sources, features or None)
         return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
 
     def identify(self, image: Picture, gallery: Gallery, top: int = 5, threshold: float | None = None) -> ImageResult:
         """Match every face of a picture against a gallery. A picture that cannot be read is an outcome, not an error.
+
+        With a dictionary model a covered face is compared by what is left of it, on both sides; in a gallery too
+        large for that (`dictionary_model.MAX_MASKED`) it is not compared, and the outcome is `refused`.
 
         Args:
             image: a path, or (H, W, 3) uint8 BGR.
@@ -275,7 +326,7 @@ class Recognizer(Closing):
             InputError: no threshold is known, or `top` is below 1.
             ArtefactError: the gallery is damaged or of another model.
         """
-        gallery.check_model(self.bundle.model_id)
+        self._check(gallery)
         limit = self.threshold(threshold)
         if top < 1:
             raise InputError(f"--top is {top}: give at least 1")
@@ -284,26 +335,47 @@ class Recognizer(Closing):
         except ImageError as exc:
             return ImageResult(_source(image), "unreadable", str(exc), (), limit, self.describe())
         faces = []
+        refused = ""
         for face in found:
-            candidates = tuple(gallery.search(face.embedding, top))
-            match = candidates[0].name if candidates and candidates[0].score >= limit.value else None
-            faces.append(replace(face, candidates=candidates, match=match))
+            ranked = self._search(gallery, face, top)
+            best = ranked.candidates[0] if ranked.candidates else None
+            match = best.name if best is not None and best.score >= limit.value else None
+            faces.append(replace(face, candidates=ranked.candidates, match=match, note=ranked.note))
+            refused = refused or ranked.refused
         status, message = _outcome(len(faces))
+        if refused:
+            status, message = "refused", refused
         return ImageResult(_source(image), status, message, tuple(faces), limit, self.describe())
+
+    def _check(self, gallery: Gallery) -> None:
+        """Raise ArtefactError unless the gallery is this model's, with its features where it has any."""
+        gallery.check_model(self.bundle.model_id)
+        entry = self.bundle.manifest.dictionary
+        if entry is not None:
+            gallery.check_features(entry.features)
+
+    def _search(self, gallery: Gallery, face: FaceResult, top: int) -> Ranked:
+        if self.masking is None:
+            return Ranked(tuple(gallery.search(face.embedding, top)))
+        return self.masking.search(gallery, face, top)
 
     def verify(
         self, a: Picture, b: Picture, threshold: float | None = None, *, largest: bool = False
     ) -> Verification:
-        """Whether two pictures show one person.
+        """Whether two pictures show one person. A dictionary model leaves out what is covered on either, on both.
 
         Raises:
             InputError: no threshold is known.
-            ImageError, FaceError: see `single_face`.
+            ImageError, FaceError: see `single_face`; FaceError also where too little of the faces is left to compare.
         """
         limit = self.threshold(threshold)
         first, second = self.single_face(a, largest), self.single_face(b, largest)
-        score = float(np.clip(first.embedding @ second.embedding, -1.0, 1.0))
-        return Verification(score, score >= limit.value, limit, first, second, self.describe())
+        discarded: tuple[str, ...] = ()
+        if self.masking is None:
+            score = float(np.clip(first.embedding @ second.embedding, -1.0, 1.0))
+        else:
+            score, discarded = self.masking.score(first, second)
+        return Verification(score, score >= limit.value, limit, first, second, self.describe(), discarded)
 
 
 def _covered(bundle: Bundle, rate: str) -> str:
@@ -312,6 +384,26 @@ def _covered(bundle: Bundle, rate: str) -> str:
     entry = calibration.get(rate) if isinstance(calibration, dict) else None
     kind = entry.get("occlusion", "none") if isinstance(entry, dict) else "none"
     return "" if kind == "none" else f", measured with {kind}"
+
+
+def _open_parts(
+    bundle: Bundle, entry: DictionaryEntry, backend: str, precision: str, device: str, threads: int
+) -> tuple[SplitBackend, DictionaryModel]:
+    """Load trunk, head, segmenter and dictionary; on an error what was loaded is closed."""
+    if precision not in entry.trunk:
+        raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {precision} model: export it again")
+    dictionary = load_dictionary(bundle.folder / entry.masks)
+    spec = bundle.manifest.input
+    if dictionary.masks.shape[1:] != entry.features or dictionary.input_size != (spec.height, spec.width):
+        raise ArtefactError(f"{bundle.source} is damaged: its dictionary is of another network: export it again")
+    with ExitStack() as opened:
+        parts = [
+            opened.enter_context(open_backend(backend, bundle.folder / name, device, threads))
+            for name in (entry.trunk[precision], entry.head[precision], entry.segmenter)
+        ]
+        opened.pop_all()
+    split = SplitBackend(parts[0], parts[1], entry.features)
+    return split, DictionaryModel(dictionary, parts[2], parts[1], spec, precision)
 
 
 def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engine: str | Path | None) -> Backend:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +13,11 @@ from edgeface_runtime.gallery import Candidate
 __all__ = ["Embeddings", "Enrolment", "FaceResult", "ImageResult", "Status", "Threshold", "Verification"]
 
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 
-Status = Literal["ok", "no_face", "several_faces", "unreadable"]
-"""Outcome of one picture: one face, none, more than one, or not a picture."""
+Status = Literal["ok", "no_face", "several_faces", "unreadable", "refused"]
+"""Outcome of one picture: one face, none, more than one, not a picture, or a covered face that could not be matched
+because the gallery is too large for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,10 @@ class Embeddings:
     """(N, embedding_size) float32, unit rows."""
     covered_share: Floats | None
     """(N,) float32, how much of the face the model's mask discards, in [0, 1], uncalibrated; None without a mask."""
+    features: Halves | None = None
+    """(N, C, h, w) float16, what a dictionary model masks; None for other models."""
+    patterns: Floats | None = None
+    """(N, classes) float32, probability of each occlusion pattern; None unless the model was exported with them."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,20 @@ class FaceResult:
     embedding: Floats
     """(embedding_size,) float32, unit length."""
     covered_share: float | None = None
-    """How much of the face the model's mask discards, in [0, 1], uncalibrated; None without a mask."""
+    """How much of the face is covered, in [0, 1]: what the model's mask discards, uncalibrated, or for a dictionary
+    model the share of pixels the segmenter calls covered; None without a mask."""
+    covered_part: str | None = None
+    """Which part is covered, in words; None unless the model was exported with its occlusion patterns."""
+    discarded: tuple[str, ...] = ()
+    """Names of the covered regions, which a dictionary model leaves out of the comparison."""
+    features: Halves | None = field(default=None, repr=False)
+    """(C, h, w) float16, what a dictionary model masks; None for other models."""
     candidates: tuple[Candidate, ...] = ()
     """The most alike people of the gallery, best first."""
     match: str | None = None
     """Name of the first candidate if its score reaches the threshold."""
+    note: str = ""
+    """Why the face was not compared with anybody, in one line; empty if it was."""
 
     def to_dict(self, with_embedding: bool = False) -> dict[str, Any]:
         """As JSON data; the embedding (512 numbers) only when asked for."""
@@ -68,7 +83,10 @@ class FaceResult:
             "landmarks": [[round(float(v), 2) for v in point] for point in self.landmarks],
             "score": self.score,
             "covered_share": self.covered_share,
+            "covered_part": self.covered_part,
+            "discarded": list(self.discarded),
             "match": self.match,
+            "note": self.note,
             "candidates": [candidate.to_dict() for candidate in self.candidates],
         }
         if with_embedding:
@@ -147,6 +165,8 @@ class Verification:
     """The face of the second picture."""
     backend: dict[str, Any]
     """What really ran (Recognizer.describe)."""
+    discarded: tuple[str, ...] = ()
+    """Regions left out on both faces: those covered on either."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
@@ -154,6 +174,7 @@ class Verification:
             "score": self.score,
             "match": self.match,
             "threshold": self.threshold.to_dict(),
+            "discarded": list(self.discarded),
             "a": self.a.to_dict(),
             "b": self.b.to_dict(),
             "backend": self.backend,

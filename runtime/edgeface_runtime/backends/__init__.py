@@ -45,7 +45,7 @@ class Backend(Protocol):
         """Run the network.
 
         Args:
-            batch: (N, 3, H, W) float32, N >= 1.
+            batch: (N, 3, H, W) float32, N >= 1; (N, C, h, w) for the head of a dictionary model.
 
         Returns:
             Output name -> float32 array whose first axis is N.
@@ -123,7 +123,9 @@ def check_threads(threads: int) -> None:
         raise InputError(f"--threads is {threads}: give 0 (automatic) to {MAX_THREADS}")
 
 
-def check_batch(batch: npt.NDArray[np.float32]) -> None:
-    """Raise InputError unless `batch` is (N, 3, H, W) float32 with N >= 1."""
-    if batch.ndim != 4 or batch.shape[1] != 3 or batch.shape[0] < 1 or batch.dtype != np.float32:
-        raise InputError(f"a batch must be (N, 3, H, W) float32 with N >= 1, not {batch.shape} {batch.dtype}")
+def check_batch(batch: npt.NDArray[np.float32], channels: int = 3) -> None:
+    """Raise InputError unless `batch` is (N, channels, H, W) float32 with N >= 1."""
+    if batch.ndim != 4 or batch.shape[1] != channels or batch.shape[0] < 1 or batch.dtype != np.float32:
+        raise InputError(
+            f"a batch must be (N, {channels}, H, W) float32 with N >= 1, not {batch.shape} {batch.dtype}"
+        )

@@ -64,6 +64,8 @@ class OnnxRuntimeBackend(Closing):
         self._session: Any = self._open(ort, gpu)
         feed = self._session.get_inputs()[0]
         self._input = str(feed.name)
+        channels = feed.shape[1] if len(feed.shape) == 4 else 3
+        self._channels = channels if isinstance(channels, int) else 3
         self._input_dtype = np.float16 if feed.type == "tensor(float16)" else np.float32
         self._outputs = [str(output.name) for output in self._session.get_outputs()]
         self.provider = str(self._session.get_providers()[0])
@@ -105,7 +107,7 @@ class OnnxRuntimeBackend(Closing):
 
     def run(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         """See `Backend.run`."""
-        check_batch(batch)
+        check_batch(batch, self._channels)
         session = self._session
         if session is None:
             raise InputError(f"the backend of {self._path.name} is closed: open it again")
