@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["Interval", "identity_interval", "paired_interval"]
+__all__ = ["Interval", "grouped_mean", "identity_interval", "paired_interval"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,34 @@ class Interval:
     """Draws that gave a number."""
     undefined: int
     """Draws in which the statistic did not exist (for example no impostor pair left); not in the interval."""
+
+    @property
+    def verdict(self) -> str:
+        """Of a difference, in words."""
+        return "above 0" if self.low > 0 else "below 0" if self.high < 0 else "not distinguishable from 0"
+
+
+def grouped_mean(values: ArrayLike, groups: ArrayLike) -> Callable[[NDArray[np.int64]], float]:
+    """A statistic for `identity_interval`: the mean over groups (folds, seeds) of each group's mean.
+
+    Args:
+        values: (n,) numbers, for example 1 for a pair judged rightly.
+        groups: (n,) the group of each.
+
+    Returns:
+        A function of indices; groups with nothing in a draw are left out of it.
+    """
+    numbers = np.asarray(values, np.float64)
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+
+    def statistic(index: NDArray[np.int64]) -> float:
+        counts = np.bincount(group[index], minlength=len(names))
+        there = counts > 0
+        if not there.any():
+            raise InputError("nothing was drawn")
+        return float(np.mean(np.bincount(group[index], numbers[index], len(names))[there] / counts[there]))
+
+    return statistic
 
 
 def identity_interval(

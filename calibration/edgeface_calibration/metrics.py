@@ -1,10 +1,21 @@
-"""Everything that judges scores, in one place: see `roc`, `folds`, `bootstrap` and `thresholds` for each part."""
+"""Everything that judges scores, in one place: see `roc`, `folds`, `cmc`, `bootstrap` and `thresholds`."""
 
 from __future__ import annotations
 
-from edgeface_calibration.bootstrap import Interval, identity_interval, paired_interval
-from edgeface_calibration.folds import FoldAccuracy, cmc, rank_k, ten_fold
-from edgeface_calibration.roc import Roc, TarAtFmr, accuracy_at, auc, best_threshold, eer, roc, tar_at_fmr
+from edgeface_calibration.bootstrap import Interval, grouped_mean, identity_interval, paired_interval
+from edgeface_calibration.cmc import cmc, curve_of, rank_k, ranks
+from edgeface_calibration.folds import FoldAccuracy, ten_fold
+from edgeface_calibration.roc import (
+    Roc,
+    TarAtFmr,
+    accuracy_at,
+    auc,
+    best_threshold,
+    eer,
+    roc,
+    tar_at_fmr,
+    tar_unchecked,
+)
 
 __all__ = [
     "FoldAccuracy",
@@ -15,11 +26,15 @@ __all__ = [
     "auc",
     "best_threshold",
     "cmc",
+    "curve_of",
     "eer",
+    "grouped_mean",
     "identity_interval",
     "paired_interval",
     "rank_k",
+    "ranks",
     "roc",
     "tar_at_fmr",
+    "tar_unchecked",
     "ten_fold",
 ]

@@ -11,13 +11,14 @@ impostor line, if that gives folds of one size; else all is one fold. Folds are 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import require_file
 
-__all__ = ["MissingPicture", "Pair", "PairsReport", "read_pairs"]
+__all__ = ["MissingPicture", "Pair", "PairsReport", "people_of_pairs", "read_pairs"]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -75,19 +76,9 @@ def read_pairs(path: Path, images_dir: Path) -> tuple[list[Pair], PairsReport]:
         InputError: no such file or folder, a line that is no pair (with its number), a header that does not fit the
             number of lines, no pair at all, or none whose pictures are there.
     """
-    require_file(path, "pairs file")
     if not images_dir.is_dir():
         raise InputError(f"no folder of pictures at {images_dir}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path} is not a readable text file: {exc}") from exc
-    numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    header = _header(numbered[0][1]) if numbered else None
-    rows = [_row(path, number, line) for number, line in numbered[1 if header else 0 :]]
-    if not rows:
-        raise InputError(f"{path} lists no pair")
-    folds = _folds(path, header, rows)
+    rows, folds = _rows(path)
 
     pairs: list[Pair] = []
     missing: list[MissingPicture] = []
@@ -104,6 +95,34 @@ def read_pairs(path: Path, images_dir: Path) -> tuple[list[Pair], PairsReport]:
             f"looked for {missing[0].picture} first"
         )
     return pairs, PairsReport(len(rows), len(pairs), max(folds), tuple(missing))
+
+
+def people_of_pairs(path: Path, folds: Collection[int] | None = None) -> set[str]:
+    """Everybody who is in a pair of these folds (None: of all), whether their pictures are there or not.
+
+    Raises:
+        InputError: see `read_pairs`; or a fold the file does not have.
+    """
+    rows, numbers = _rows(path)
+    wanted = set(numbers) if folds is None else set(folds)
+    if not wanted <= set(numbers):
+        raise InputError(f"{path} has {max(numbers)} folds, asked for {max(wanted)}")
+    return {name for row, fold in zip(rows, numbers, strict=True) if fold in wanted for name, _ in row.pictures}
+
+
+def _rows(path: Path) -> tuple[list[_Row], list[int]]:
+    """The lines of a pairs file and their folds, pictures not looked for."""
+    require_file(path, "pairs file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path} is not a readable text file: {exc}") from exc
+    numbered = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    header = _header(numbered[0][1]) if numbered else None
+    rows = [_row(path, number, line) for number, line in numbered[1 if header else 0 :]]
+    if not rows:
+        raise InputError(f"{path} lists no pair")
+    return rows, _folds(path, header, rows)
 
 
 def _fields(line: str) -> list[str]:

@@ -11,10 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeface_calibration.thresholds import check_rate, threshold_at_fmr, too_few
+from edgeface_calibration.thresholds import check_rate, lowest_threshold, threshold_at_fmr, too_few
 from edgeface_runtime.errors import InputError
 
-__all__ = ["Roc", "TarAtFmr", "accuracy_at", "auc", "best_threshold", "check_scores", "eer", "roc", "tar_at_fmr"]
+__all__ = [
+    "Roc",
+    "TarAtFmr",
+    "accuracy_at",
+    "auc",
+    "best_threshold",
+    "check_scores",
+    "eer",
+    "roc",
+    "tar_at_fmr",
+    "tar_unchecked",
+]
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,16 @@ def best_threshold(scores: ArrayLike, genuine: ArrayLike) -> float:
     low, high = float(levels[cut - 1]), float(levels[cut])
     middle = low + 0.5 * (high - low)
     return middle if middle > low else high
+
+
+def tar_unchecked(scores: ArrayLike, genuine: ArrayLike, fmr: float) -> float:
+    """`tar_at_fmr` for a draw of pairs that together carry the rate: how many this draw has is not asked.
+
+    Raises:
+        InputError: see `check_scores`.
+    """
+    values, labels = check_scores(scores, genuine)
+    return float(np.mean(values[labels] >= lowest_threshold(values[~labels], fmr)))
 
 
 def tar_at_fmr(scores: ArrayLike, genuine: ArrayLike, fmr: float) -> TarAtFmr:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["MIN_FALSE_MATCHES", "check_rate", "supported_rates", "threshold_at_fmr", "too_few"]
+__all__ = ["MIN_FALSE_MATCHES", "check_rate", "lowest_threshold", "supported_rates", "threshold_at_fmr", "too_few"]
 
 MIN_FALSE_MATCHES = 30
 """Expected false matches below which a rate is refused."""
@@ -60,6 +60,11 @@ def threshold_at_fmr(impostor_scores: ArrayLike, fmr: float) -> float:
     reason = too_few(len(scores), fmr)
     if reason is not None:
         raise InputError(reason)
+    return lowest_threshold(scores, fmr)
+
+
+def lowest_threshold(scores: NDArray[np.float64], fmr: float) -> float:
+    """`threshold_at_fmr` of impostor scores (n,), n > 0, for a draw of pairs: how many there are is not asked."""
     allowed = int(fmr * len(scores) + 1e-9)
     falling = np.sort(scores)[::-1]
     refuse = falling[allowed]

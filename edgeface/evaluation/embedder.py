@@ -1,4 +1,4 @@
-"""One way to embed aligned faces, whatever is judged: a PyTorch checkpoint, or a bundle on the device runtime."""
+"""One way to embed faces, whatever is judged: a PyTorch checkpoint, or a bundle on the device runtime."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.manifest import InputSpec
@@ -25,12 +26,17 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Embedder:
-    """Aligned faces (N, 112, 96, 3) uint8 BGR -> unit embeddings (N, 512) float32."""
+    """Faces (N, H, W, 3) uint8 BGR -> unit embeddings (N, 512) float32."""
 
     run: Callable[[Faces], Vectors]
     describe: dict[str, Any]
     """What runs it, for the report."""
     close: Callable[[], None] = field(default=lambda: None)
+    size: tuple[int, int] = CROP_SIZE
+    """Height and width of the faces it takes."""
+    shares: Callable[[Faces], Vectors] | None = None
+    """Faces -> (N,) covered share in [0, 1]: what the network's mask discards, or what the bundle's segmenter sees;
+    None where nothing looks."""
 
     def __enter__(self) -> Embedder:
         return self
@@ -44,14 +50,24 @@ def torch_embedder(model: FaceNet, device: str = "cpu") -> Embedder:
     import torch
 
     model = model.eval().to(device)
+    size = model.spec.input_size
 
     def run(faces: Faces) -> Vectors:
-        batch = torch.from_numpy(to_batch(faces, InputSpec())).to(device)
+        batch = torch.from_numpy(to_batch(faces, InputSpec(*size))).to(device)
         with torch.inference_mode():
             found: Vectors = torch.nn.functional.normalize(model(batch).float(), dim=1).cpu().numpy()
         return found
 
-    return Embedder(run, {"backend": "torch", "version": str(torch.__version__), "device": device})
+    def shares(faces: Faces) -> Vectors:
+        batch = torch.from_numpy(to_batch(faces, InputSpec(*size))).to(device)
+        with torch.inference_mode():
+            mask = model.forward_masked(batch).mask
+        assert mask is not None
+        found: Vectors = (1 - mask.float()).flatten(1).mean(1).cpu().numpy()
+        return found
+
+    describe = {"backend": "torch", "version": str(torch.__version__), "device": device}
+    return Embedder(run, describe, size=size, shares=shares if model.spec.mask else None)
 
 
 def checkpoint_embedder(path: Path, device: str = "auto") -> Embedder:
@@ -78,4 +94,20 @@ def open_embedder(
     from edgeface_runtime.recognizer import Recognizer
 
     recognizer = Recognizer.from_bundle(path, backend, precision, device, threads)
-    return Embedder(lambda faces: recognizer.embed(faces).vectors, recognizer.describe(), recognizer.close)
+
+    def shares(faces: Faces) -> Vectors:
+        if recognizer.masking is not None:
+            return np.array([cover.share for cover in recognizer.masking.look(faces)], np.float32)
+        found = recognizer.embed(faces).covered_share
+        assert found is not None
+        return found
+
+    manifest = recognizer.bundle.manifest
+    sees = recognizer.masking is not None or "covered_share" in manifest.outputs
+    return Embedder(
+        lambda faces: recognizer.embed(faces).vectors,
+        recognizer.describe(),
+        recognizer.close,
+        (manifest.input.height, manifest.input.width),
+        shares if sees else None,
+    )

@@ -1,19 +1,29 @@
-"""Closed-set identification: the first picture of every person is the gallery, the others are probes."""
+"""Closed-set identification: every probe against all gallery pictures, by people; rank-1, rank-5 and the CMC curve.
+
+Rank-1 is the nearest neighbour over all gallery pictures (Johnston & Ngxande 2022, Table 1); rank-5 counts people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeface.data.folders import scan
-from edgeface.evaluation.embed_paths import Occlusion, embed_paths
+import numpy as np
+
 from edgeface.evaluation.embedder import Embedder
-from edgeface_calibration.metrics import rank_k
+from edgeface.evaluation.gallery_split import GallerySplit, first_pictures
+from edgeface.evaluation.matching import Matcher, PlainMatcher, Progress, no_progress
+from edgeface.evaluation.occlusion import Occlusion
+from edgeface.evaluation.pictures import Pictures
+from edgeface.evaluation.scores import IdentifyScores
+from edgeface_calibration.metrics import Interval, curve_of, grouped_mean, identity_interval, ranks
 from edgeface_runtime.errors import InputError
 
 __all__ = ["IdentifyResult", "evaluate_identify"]
+
+CMC_RANKS = 50
+"""Of the curve, so many ranks are reported."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +33,36 @@ class IdentifyResult:
     protocol: str
     rank1: float
     """Share of probes whose person is nearest, 0..1."""
+    rank1_interval: Interval
+    """95 %, people resampled."""
     rank5: float
+    rank5_interval: Interval
+    cmc: tuple[float, ...]
+    """Share of probes found within rank 1, 2, ..., at most 50."""
     people: int
-    """People in the gallery, those with one picture only as well."""
+    """People in the gallery, those without a probe as well."""
+    gallery_pictures: int
     probes: int
+    missing: tuple[str, ...]
+    """Pictures a split file asks for that are not there."""
+    strangers: int
+    """Probes left out because nobody of their name is in the gallery."""
+    unusable: int
+    """Pictures left out because their first bytes are no picture's."""
+    failures: dict[str, str]
+    """Pictures that cannot be read or show no face, with the reason."""
     occlusion: str
+    masking: str
+    """The kind of a mask dictionary, empty without one."""
     seed: int
     ran_on: dict[str, Any]
+    scores: IdentifyScores = field(repr=False, compare=False)
+    """Of every probe; not in `to_dict`."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        data = {name: value for name, value in self.__dict__.items() if name != "scores"}
+        intervals = {name: asdict(data[name]) for name in ("rank1_interval", "rank5_interval")}
+        return {**data, **intervals}
 
     def record(self) -> dict[str, Any]:
         """The short form a checkpoint or a manifest carries; its accuracy is rank-1."""
@@ -47,43 +77,83 @@ class IdentifyResult:
 
 
 def evaluate_identify(
-    embedder: Embedder,
-    images: Path,
+    system: Matcher | Embedder,
+    images: Path | GallerySplit,
     *,
     occlusion: Occlusion | None = None,
     name: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    align: bool = False,
+    progress: Progress = no_progress,
 ) -> IdentifyResult:
-    """Judge `embedder` on the identity folders of `images` (aligned crops); `occlusion` covers the probes.
+    """Judge a system; `occlusion` covers the probes.
+
+    Args:
+        images: identity folders, whose first pictures are the gallery; or which pictures are gallery and probes.
+        name: of the set, for the report; default: the probes' folder.
+        align: find and align the largest central face of every picture; else they are crops of the network's size.
 
     Raises:
-        InputError: nobody has two pictures.
+        InputError: nobody has two pictures, nobody of the probes is in the gallery, or pictures that are no crops.
     """
-    folder = scan(images)
-    gallery: dict[int, Path] = {}
-    probes: list[tuple[Path, int]] = []
-    for path, label in folder.samples:
-        if label in gallery:
-            probes.append((path, label))
-        else:
-            gallery[label] = path
-    if not probes:
-        raise InputError(f"{images}: nobody has two pictures, so there is no probe to identify")
-    total = len(gallery) + len(probes)
-    enrolled = embed_paths(embedder, list(gallery.values()), images, progress=lambda done, _: progress(done, total))
-    paths = [path for path, _ in probes]
-    found = embed_paths(
-        embedder, paths, images, view=occlusion, progress=lambda done, _: progress(len(gallery) + done, total)
+    matcher = PlainMatcher(system) if isinstance(system, Embedder) else system
+    split = images if isinstance(images, GallerySplit) else first_pictures(images)
+    known = {person for _, person in split.gallery}
+    total = len(split.gallery) + sum(person in known for _, person in split.probes)
+    with Pictures(split.gallery_root, matcher.size, detect=align) as pictures:
+        paths = [path for path, _ in split.gallery]
+        gallery = matcher.encode(pictures, paths, progress=lambda done, _: progress(done, total))
+        failures = {pictures.name(path): reason for path, reason in gallery.failed.items()}
+    person_of = dict((*split.gallery, *split.probes))
+    enrolled = [person_of[path] for path in gallery.paths]
+    known = set(enrolled)
+    asked = [path for path, person in split.probes if person in known]
+    if not asked:
+        raise InputError(f"nobody of the {len(split.probes)} probes is in the gallery")
+    with Pictures(split.probe_root, matcher.size, detect=align) as pictures:
+        probes = matcher.encode(
+            pictures,
+            asked,
+            occlusion,
+            probe=True,
+            progress=lambda done, _: progress(min(len(split.gallery) + done, total), total),
+        )
+        failures |= {pictures.name(path): reason for path, reason in probes.failed.items()}
+        names = np.array([pictures.name(path) for path in probes.paths])
+    truth = [person_of[path] for path in probes.paths]
+    found = np.zeros(len(truth), np.int64)
+    for rows, scores in matcher.probe_scores(gallery, probes):
+        found[rows] = ranks(scores, [truth[row] for row in rows], enrolled)
+    words = f"{name or split.probe_root.resolve().name} rank-1"
+    words = words if occlusion is None else f"{words} {occlusion.label}"
+    kept = IdentifyScores(
+        words + (f" by {matcher.label}" if matcher.label else ""), names, np.array(truth), found, len(known)
     )
-    scores, truth, people = found @ enrolled.T, [label for _, label in probes], list(gallery)
-    words = f"{name or images.resolve().name} rank-1"
+    curve = curve_of(found, len(known))
     return IdentifyResult(
-        protocol=words if occlusion is None else f"{words} {occlusion.label}",
-        rank1=rank_k(scores, truth, people, 1),
-        rank5=rank_k(scores, truth, people, min(5, len(people))),
-        people=len(people),
-        probes=len(probes),
+        protocol=kept.label,
+        rank1=float(curve[0]),
+        rank1_interval=_interval(kept, 1),
+        rank5=float(curve[min(5, len(curve)) - 1]),
+        rank5_interval=_interval(kept, 5),
+        cmc=tuple(round(float(value), 6) for value in curve[:CMC_RANKS]),
+        people=len(known),
+        gallery_pictures=len(enrolled),
+        probes=len(truth),
+        missing=split.missing,
+        strangers=len(split.probes) - len(asked),
+        unusable=split.unusable,
+        failures=failures,
         occlusion=occlusion.label if occlusion else "none",
+        masking=matcher.label,
         seed=occlusion.seed if occlusion else 0,
-        ran_on=embedder.describe,
+        ran_on=matcher.describe(),
+        scores=kept,
     )
+
+
+def _interval(kept: IdentifyScores, k: int) -> Interval:
+    """Of rank-k; with one person's probes only, people cannot be resampled and it is no wider than the value."""
+    hits = (kept.ranks <= k).astype(float)
+    if len(np.unique(kept.identities)) < 2:
+        return Interval(float(hits.mean()), float(hits.mean()), float(hits.mean()), 0.95, 0, 0)
+    return identity_interval(grouped_mean(hits, np.zeros(len(hits))), np.stack([kept.identities] * 2, 1))

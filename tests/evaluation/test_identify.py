@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgeface.evaluation import Occlusion, evaluate_identify
+from edgeface_calibration.occluders import Occluded
 from edgeface_runtime.errors import InputError
 
 
@@ -33,9 +34,11 @@ def test_only_probes_are_covered(people: Any) -> None:
     seen: list[str] = []
 
     class Spy(Occlusion):
-        def __call__(self, image: Any, name: str) -> Any:
+        def cover(self, image: Any, name: str, landmarks: Any = None) -> Any:
             seen.append(name)
-            return np.full_like(image, 20)  # everybody covered looks like Bob
+            return Occluded(
+                np.full_like(image, 20), np.ones(image.shape[:2], bool), "mask"
+            )  # everybody covered looks like Bob
 
     result = evaluate_identify(people.embedder(), people.root, occlusion=Spy("mask", seed=7), name="told")
     assert seen == ["Ann/Ann_0002.png", "Bob/Bob_0002.png", "Gus/Gus_0002.png"]

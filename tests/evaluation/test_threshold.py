@@ -11,6 +11,7 @@ import pytest
 
 from edgeface.evaluation import Occlusion
 from edgeface.evaluation.threshold import calibrate_threshold, store_thresholds
+from edgeface_calibration.occluders import Occluded
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.bundle import open_bundle
 from edgeface_runtime.errors import InputError
@@ -50,8 +51,10 @@ def test_by_hand(people: Any) -> None:
 
 def test_one_side_is_covered(people: Any) -> None:
     class Spy(Occlusion):
-        def __call__(self, image: Any, name: str) -> Any:
-            return np.zeros_like(image)  # covered pictures all become angle 0
+        def cover(self, image: Any, name: str, landmarks: Any = None) -> Any:
+            return Occluded(
+                np.zeros_like(image), np.ones(image.shape[:2], bool), "mask"
+            )  # covered pictures all become angle 0
 
     result = calibrate_threshold(people.embedder(), people.root, (0.25,), occlusion=Spy("mask"))
     assert people.calls[1] == [0] * 24 and sorted(people.calls[0])[-1] == 166

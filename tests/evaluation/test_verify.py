@@ -12,6 +12,7 @@ import pytest
 
 from edgeface.evaluation import Occlusion, evaluate_pairs, parse_folds
 from edgeface.evaluation.record import record_result
+from edgeface_calibration.occluders import Occluded
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.bundle import read_manifest
 from edgeface_runtime.errors import InputError
@@ -64,9 +65,11 @@ def test_only_the_second_picture_is_covered(people: Any, pairs_file: Callable[[s
     seen: list[str] = []
 
     class Spy(Occlusion):
-        def __call__(self, image: Any, name: str) -> Any:
+        def cover(self, image: Any, name: str, landmarks: Any = None) -> Any:
             seen.append(name)
-            return np.zeros_like(image)  # every covered picture becomes angle 0
+            return Occluded(
+                np.zeros_like(image), np.ones((112, 96), bool), "mask"
+            )  # every covered picture becomes angle 0
 
     result = evaluate_pairs(people.embedder(), people.root, pairs_file(PAIRS), occlusion=Spy("mask"))
     second = {"Ann/Ann_0002.png", "Bob/Bob_0001.png", "Bob/Bob_0002.png", "Cid/Cid_0001.png", "Cid/Cid_0002.png"}
@@ -81,9 +84,10 @@ def test_only_the_second_picture_is_covered(people: Any, pairs_file: Callable[[s
 def test_the_same_seed_covers_the_same_way() -> None:
     image = np.full((112, 96, 3), 128, np.uint8)
     one, again, other = (Occlusion("random", 0.4, seed) for seed in (3, 3, 4))
-    assert np.array_equal(one(image, "Ann/Ann_0001.jpg"), again(image, "Ann/Ann_0001.jpg"))
-    assert not np.array_equal(one(image, "Ann/Ann_0001.jpg"), one(image, "Ann/Ann_0002.jpg"))
-    assert not np.array_equal(one(image, "Ann/Ann_0001.jpg"), other(image, "Ann/Ann_0001.jpg"))
+    first, second = "Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg"
+    assert np.array_equal(one.cover(image, first).image, again.cover(image, first).image)
+    assert not np.array_equal(one.cover(image, first).image, one.cover(image, second).image)
+    assert not np.array_equal(one.cover(image, first).image, other.cover(image, first).image)
     assert image.min() == image.max() == 128, "the picture itself is left alone"
 
 
