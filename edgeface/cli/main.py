@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 from edgeface import __version__
-from edgeface.cli import benchmark, calibrate, data, demo, device, evaluate, export, gallery, inspect, prune, train
+from edgeface.cli import (
+    benchmark,
+    calibrate,
+    convert,
+    data,
+    demo,
+    device,
+    evaluate,
+    export,
+    gallery,
+    inspect,
+    prune,
+    reproduce,
+    train,
+)
 from edgeface.cli.output import printable
 from edgeface_runtime.errors import EXTRAS, EdgefaceError, InputError, MissingExtraError
 
@@ -41,7 +55,7 @@ def main(
     """Train, prune, export and run recognition of partly covered faces."""
 
 
-for module in (train, prune, evaluate, export, inspect, device, benchmark, demo):
+for module in (train, convert, prune, evaluate, export, inspect, device, benchmark, demo, reproduce):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(calibrate.app, name="calibrate")

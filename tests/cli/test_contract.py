@@ -26,7 +26,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "evaluate": ("CKPT|BUNDLE", "--images --pairs --protocol --folds --occlusion --share --seed"),
     "export": ("CKPT", "--out --precision"),
     "build": ("BUNDLE", "--backend --max-batch"),
-    "inspect": ("FILE", ""),
+    "inspect": ("FILE|ARCH", ""),
     "calibrate threshold": ("BUNDLE", ""),
     "enroll": ("BUNDLE NAME IMAGE...", "--gallery"),
     "identify": ("BUNDLE IMAGE...", "--gallery --top"),

@@ -1,0 +1,256 @@
+"""Running a recipe: its steps once, its cells once, everything kept by what was asked, so that it resumes.
+
+A step's folder is named by its command with everything before it that it uses, so two recipes that train the same
+network share it, and a change in a step redoes what follows from it and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeface.workflows.recipe import HOW, Column, Recipe, Row, fill, placeholders
+from edgeface_runtime.errors import EdgefaceError, GateError, InputError
+from edgeface_runtime.files import write_json
+
+__all__ = ["Cell", "Reproduction", "Settings", "reproduce"]
+
+DONE = "step.json"
+"""In a finished step's folder: its command and how long it took."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a recipe is run."""
+
+    scale: str = "small"
+    """Which of the recipe's scales."""
+    data: Path | None = None
+    """Folder of the data sets, for {data}."""
+    work: Path = Path("out/reproduce")
+    """Where steps are kept."""
+    set_values: Mapping[str, str] | None = None
+    """Values that replace those of the scale."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured value."""
+
+    row: str
+    column: str
+    seed: int
+    value: float
+    result: dict[str, Any]
+    """All that the command gave."""
+    scores: Path | None
+    """Scores kept for comparing, if the column's command keeps them."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A recipe that was run."""
+
+    recipe: Recipe
+    settings: Settings
+    cells: tuple[Cell, ...]
+    seconds: float
+    """Of all steps and cells together, whenever they were run."""
+
+
+Say = Callable[[str], None]
+
+
+def reproduce(recipe: Recipe, settings: Settings, say: Say = lambda line: None) -> Reproduction:
+    """Run what is not done yet and read every cell.
+
+    Raises:
+        InputError: an unknown scale, no data folder where one is needed, or a value that is missing.
+        EdgefaceError: a command failed; its own message stands above.
+    """
+    values = _values(recipe, settings)
+    plan = [(seed, _steps(recipe, settings, values, seed)) for seed in recipe.seeds]
+    for seed, steps in plan:  # every placeholder is known to have a value before the first command runs
+        for row in recipe.rows:
+            _cells(recipe, row, seed, steps, values, settings)
+    seconds, cells = 0.0, []
+    todo = {step.folder: step for _, steps in plan for step in steps.values()}
+    for number, step in enumerate(todo.values(), 1):
+        say(f"step {number} of {len(todo)}: {step.name}")
+        seconds += _run_step(step, say)
+    asked = [
+        entry
+        for seed, steps in plan
+        for row in recipe.rows
+        for entry in _cells(recipe, row, seed, steps, values, settings)
+    ]
+    raw: dict[tuple[str, str, int], float] = {}
+    results = []
+    for number, entry in enumerate(asked, 1):
+        say(f"cell {number} of {len(asked)}: {entry.row}, {entry.column.label}, seed {entry.seed}")
+        result, took = _measure(entry)
+        seconds += took
+        raw[entry.row, entry.column.label, entry.seed] = float(_dig(result, entry.value, entry.row))
+        results.append(result)
+    for entry, result in zip(asked, results, strict=True):
+        column, value = entry.column, raw[entry.row, entry.column.label, entry.seed]
+        if column.against:
+            value = HOW[column.how](value, raw[column.against, column.label, entry.seed])
+        cells.append(Cell(entry.row, column.label, entry.seed, column.factor * value, result, entry.scores))
+    return Reproduction(recipe, settings, tuple(cells), seconds)
+
+
+@dataclass(frozen=True)
+class _Step:
+    name: str
+    folder: Path
+    words: tuple[str, ...]
+    resumable: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    row: str
+    column: Column
+    seed: int
+    words: tuple[str, ...]
+    file: Path
+    scores: Path | None
+    value: str
+
+
+def _values(recipe: Recipe, settings: Settings) -> dict[str, Any]:
+    if settings.scale not in recipe.scales:
+        raise InputError(f"{recipe.name} has no scale {settings.scale!r}: choose {', '.join(recipe.scales)}")
+    given = dict(settings.set_values or {})
+    scale = recipe.scales[settings.scale]
+    unknown = sorted(given.keys() - scale.keys())
+    if unknown:
+        raise InputError(f"--set {unknown[0]}: {recipe.name} has no such value, it has {', '.join(sorted(scale))}")
+    values = {**scale, **given}
+    texts = (
+        [step.run for step in recipe.steps]
+        + [column.run for column in recipe.columns]
+        + list(map(str, values.values()))
+    )
+    if any("data" in placeholders(text) for text in texts) and "data" not in values:
+        if settings.data is None:
+            raise InputError(f"{recipe.name} needs data sets: give --data DIR or set EDGEFACE_DATA")
+        if not settings.data.is_dir():
+            raise InputError(f"--data {settings.data} is not a folder")
+        values["data"] = shlex.quote(str(settings.data.resolve()))
+    return values
+
+
+def _steps(recipe: Recipe, settings: Settings, values: Mapping[str, Any], seed: int) -> dict[str, _Step]:
+    done: dict[str, _Step] = {}
+    for step in recipe.steps:
+        if step.only and settings.scale not in step.only:
+            continue
+        where = f"{recipe.name}, step {step.name}"
+        before = {name: shlex.quote(str(entry.folder)) for name, entry in done.items()}
+        known = {**values, **before, "seed": seed}
+        # The name of the folder says everything but where the data and the work folder lie.
+        names = {**known, **{name: entry.folder.name for name, entry in done.items()}, "data": "DATA", "out": "OUT"}
+        digest = hashlib.sha256(fill(step.run, names, where).encode()).hexdigest()[:10]
+        folder = settings.work / f"{step.name}-{digest}"
+        text = fill(step.run, {**known, "out": shlex.quote(str(folder))}, where)
+        done[step.name] = _Step(step.name, folder, tuple(shlex.split(text)), step.resumable)
+    return done
+
+
+def _cells(
+    recipe: Recipe, row: Row, seed: int, steps: Mapping[str, _Step], values: Mapping[str, Any], settings: Settings
+) -> list[_Asked]:
+    found = []
+    for column in recipe.columns:
+        if column.label in row.skip:
+            continue
+        where = f"{recipe.name}, row {row.label}, column {column.label}"
+        known = {**values, **row.values, **column.values, "seed": seed}
+        names = {
+            **known,
+            **{name: step.folder.name for name, step in steps.items()},
+            "data": "DATA",
+            "scores": "SCORES",
+        }
+        digest = hashlib.sha256(fill(column.run, names, where).encode()).hexdigest()[:16]
+        file = settings.work / "cells" / f"{digest}.json"
+        keeps = "scores" in placeholders(column.run)
+        scores = file.with_suffix(".npz") if keeps else None
+        folders = {name: shlex.quote(str(step.folder)) for name, step in steps.items()}
+        text = fill(column.run, {**known, **folders, "scores": shlex.quote(str(scores))}, where)
+        value = fill(column.value, known, where)
+        found.append(_Asked(row.label, column, seed, tuple(shlex.split(text)), file, scores, value))
+    return found
+
+
+def _run_step(step: _Step, say: Say) -> float:
+    """Seconds it took, now or when it was run."""
+    mark = step.folder / DONE
+    if mark.is_file():
+        return float(json.loads(mark.read_text())["seconds"])
+    words = list(step.words)
+    if step.folder.exists():
+        if step.resumable:
+            words.append("--resume")
+        else:
+            shutil.rmtree(step.folder)
+    step.folder.parent.mkdir(parents=True, exist_ok=True)
+    say("  edgeface " + shlex.join(words))
+    begun = time.monotonic()
+    _edgeface(words, None)
+    seconds = time.monotonic() - begun
+    step.folder.mkdir(exist_ok=True)
+    write_json(mark, {"command": shlex.join(step.words), "seconds": round(seconds, 1)})
+    return seconds
+
+
+def _measure(entry: _Asked) -> tuple[dict[str, Any], float]:
+    if entry.file.is_file() and (entry.scores is None or entry.scores.is_file()):
+        kept = json.loads(entry.file.read_text())
+        return kept["result"], float(kept["seconds"])
+    entry.file.parent.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    text = _edgeface([*entry.words, "--json"], subprocess.PIPE)
+    seconds = time.monotonic() - begun
+    try:
+        result = json.loads(text)
+    except ValueError as exc:
+        raise InputError(f"edgeface {shlex.join(entry.words)} gave no JSON") from exc
+    write_json(entry.file, {"command": shlex.join(entry.words), "seconds": round(seconds, 1), "result": result})
+    return result, seconds
+
+
+def _edgeface(words: Sequence[str], stdout: int | None) -> str:
+    """Run one command in a process of its own, whose memory is given back; its messages pass through."""
+    run = subprocess.run(
+        [sys.executable, "-m", "edgeface", *words], stdout=stdout if stdout else sys.stderr.fileno(), text=True
+    )
+    if run.returncode == 130:
+        raise KeyboardInterrupt
+    if run.returncode:
+        kind = {1: GateError, 2: InputError}.get(run.returncode, EdgefaceError)
+        raise kind(
+            f"edgeface {shlex.join(words)} ended with code {run.returncode}; run reproduce again to go on here"
+        )
+    return run.stdout or ""
+
+
+def _dig(result: Any, path: str, row: str) -> Any:
+    found = result
+    for key in path.split("."):
+        try:
+            found = found[int(key)] if isinstance(found, list) else found[key]
+        except (KeyError, IndexError, TypeError, ValueError) as exc:
+            raise InputError(f"row {row}: the command's JSON has no {path}") from exc
+    return found

@@ -1,0 +1,205 @@
+"""A reproduced table beside the paper's: `NAME.json`, `NAME.md` and `NAME.png`."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeface.workflows.machine import describe_machine
+from edgeface.workflows.recipe import Column
+from edgeface.workflows.reproduce import Cell, Reproduction
+from edgeface_runtime.errors import MissingExtraError
+from edgeface_runtime.files import atomic_path, write_bytes, write_json
+
+__all__ = ["Difference", "compare_rows", "summary", "write_reproduction"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Row `a` minus row `b` on the same pairs or probes, all seeds together."""
+
+    a: str
+    b: str
+    column: str
+    value: float
+    """In the column's units."""
+    low: float
+    high: float
+    """95 %, people resampled."""
+    seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return "above 0" if self.low > 0 else "below 0" if self.high < 0 else "not distinguishable from 0"
+
+
+def summary(found: Reproduction) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the table; where there are several seeds, mean and range."""
+    columns = found.recipe.columns
+    header = ["", *(f"{column.label}{', ' + column.unit if column.unit else ''}" for column in columns)]
+    rows = []
+    for row in found.recipe.rows:
+        rows.append([row.label, *(_text(found, row.label, column) for column in columns)])
+    for label, values in found.recipe.paper_rows.items():
+        rows.append([f"paper: {label}", *map(str, values)])
+    return header, rows
+
+
+def compare_rows(found: Reproduction) -> list[Difference]:
+    """The recipe's comparisons, from the scores that were kept."""
+    from edgeface.evaluation.compare import paired_difference
+
+    cells = {(cell.row, cell.column, cell.seed): cell for cell in found.cells}
+    result = []
+    for compare in found.recipe.compare:
+        for column in found.recipe.columns:
+            if compare.columns and column.label not in compare.columns:
+                continue
+            pairs = [
+                (cells[compare.a, column.label, seed].scores, cells[compare.b, column.label, seed].scores)
+                for seed in found.recipe.seeds
+                if (compare.a, column.label, seed) in cells and (compare.b, column.label, seed) in cells
+            ]
+            kept = [(a, b) for a, b in pairs if a is not None and b is not None]
+            if not kept:
+                continue
+            interval = paired_difference([a for a, _ in kept], [b for _, b in kept])
+            value, low, high = (column.factor * part for part in (interval.value, interval.low, interval.high))
+            result.append(Difference(compare.a, compare.b, column.label, value, low, high, len(kept)))
+    return result
+
+
+def write_reproduction(found: Reproduction, differences: list[Difference], folder: Path, command: str) -> list[Path]:
+    """Write the three files into `folder`; returns them.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed (the JSON and Markdown are written first).
+    """
+    name = found.recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    data: dict[str, Any] = {
+        "recipe": name,
+        "title": found.recipe.title,
+        "paper": found.recipe.paper,
+        "scale": found.settings.scale,
+        "values": {**found.recipe.scales[found.settings.scale], **(found.settings.set_values or {})},
+        "seeds": list(found.recipe.seeds),
+        "command": command,
+        "machine": describe_machine(),
+        "seconds": round(found.seconds, 1),
+        "cells": [{**asdict(cell), "scores": cell.scores and cell.scores.name} for cell in found.cells],
+        "differences": [{**asdict(entry), "verdict": entry.verdict} for entry in differences],
+        "paper_rows": {label: list(values) for label, values in found.recipe.paper_rows.items()},
+        "differs": found.recipe.differs,
+    }
+    paths = [folder / f"{name}.json", folder / f"{name}.md", folder / f"{name}.png"]
+    write_json(paths[0], data)
+    write_bytes(paths[1], _markdown(found, differences, command).encode())
+    figure = _figure(found)
+    with atomic_path(paths[2]) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    return paths
+
+
+def _values(found: Reproduction, row: str, column: str) -> list[Cell]:
+    return [cell for cell in found.cells if cell.row == row and cell.column == column]
+
+
+def _text(found: Reproduction, row: str, column: Column) -> str:
+    values = [cell.value for cell in _values(found, row, column.label)]
+    if not values:
+        return ""
+    text = f"{statistics.fmean(values):.{column.digits}f}"
+    if len(values) > 1:
+        text += f" ({min(values):.{column.digits}f} to {max(values):.{column.digits}f})"
+    return text
+
+
+def _markdown(found: Reproduction, differences: list[Difference], command: str) -> str:
+    recipe, machine = found.recipe, describe_machine()
+    header, rows = summary(found)
+    seeds = ", ".join(map(str, recipe.seeds))
+    lines = [
+        f"# {recipe.title}",
+        "",
+        f"{recipe.paper}. Scale `{found.settings.scale}`, seed {seeds}, {found.seconds / 60:.0f} minutes on "
+        f"{machine['processor']} ({machine['cores']} cores). Command: `{command}`",
+        "",
+        _line(header),
+        "|" + "---|" * len(header),
+        *map(_line, rows),
+        "",
+    ]
+    if len(recipe.seeds) > 1:
+        lines += [f"Means of {len(recipe.seeds)} seeds, lowest and highest in brackets.", ""]
+    if differences:
+        lines += ["Differences on the same pairs or probes, 95 % interval over people:", ""]
+        lines += [_line(["minus", "", "set", "difference", "95 %", ""]), "|---|---|---|---|---|---|"]
+        lines += [
+            _line([e.a, e.b, e.column, f"{e.value:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", e.verdict])
+            for e in differences
+        ]
+        lines.append("")
+    if recipe.differs:
+        lines += [f"Why it differs from the paper: {recipe.differs}", ""]
+    return "\n".join([*lines, f"![{recipe.title}]({recipe.name}.png)", ""])
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _figure(found: Reproduction) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as exc:
+        raise MissingExtraError("matplotlib", "plot") from exc
+    units = list(dict.fromkeys(column.unit for column in found.recipe.columns))
+    figure = Figure(figsize=(8, 3.6 * len(units)), layout="constrained")
+    figure.suptitle(f"{found.recipe.title} (scale {found.settings.scale})", fontsize=10)
+    axes = figure.subplots(len(units), squeeze=False)[:, 0]
+    for axis, unit in zip(axes, units, strict=True):
+        columns = [column for column in found.recipe.columns if column.unit == unit]
+        (_lines if found.recipe.plot == "lines" else _bars)(axis, found, columns)
+        axis.set_ylabel(unit or ", ".join(column.label for column in columns))
+        axis.grid(alpha=0.3, axis="y")
+        if len(axis.get_legend_handles_labels()[1]) > 1:
+            axis.legend(fontsize=7, loc="best")
+    return figure
+
+
+def _mean(found: Reproduction, row: str, column: str) -> float:
+    values = [cell.value for cell in _values(found, row, column)]
+    return statistics.fmean(values) if values else float("nan")
+
+
+def _bars(axis: Any, found: Reproduction, columns: list[Column]) -> None:
+    """Groups are columns, bars are rows; whiskers span the seeds."""
+    rows = found.recipe.rows
+    width = 0.8 / len(rows)
+    for number, row in enumerate(rows):
+        places = [index + (number - (len(rows) - 1) / 2) * width for index in range(len(columns))]
+        means = [_mean(found, row.label, column.label) for column in columns]
+        spans: list[list[float]] = [[], []]
+        for column, mean in zip(columns, means, strict=True):
+            values = [cell.value for cell in _values(found, row.label, column.label)] or [mean]
+            spans[0].append(mean - min(values))
+            spans[1].append(max(values) - mean)
+        axis.bar(places, means, width * 0.95, yerr=spans if len(found.recipe.seeds) > 1 else None, label=row.label)
+    axis.set_xticks(range(len(columns)), [column.label for column in columns], fontsize=8)
+    low = min((cell.value for cell in found.cells if cell.column in {c.label for c in columns}), default=0)
+    high = max((cell.value for cell in found.cells if cell.column in {c.label for c in columns}), default=1)
+    if low > high / 2:  # differences would vanish from zero on
+        axis.set_ylim(low - (high - low) * 0.5 - 1e-9, high + (high - low) * 0.2 + 1e-9)
+
+
+def _lines(axis: Any, found: Reproduction, columns: list[Column]) -> None:
+    """Rows along the axis, one line a column."""
+    labels = [row.label for row in found.recipe.rows]
+    for number, column in enumerate(columns):
+        means = [_mean(found, label, column.label) for label in labels]
+        axis.plot(range(len(labels)), means, "o-", color=f"C{number}", label=column.label)
+    axis.set_xticks(range(len(labels)), labels, fontsize=8)

@@ -1,0 +1,185 @@
+"""A recipe is read, run once, resumed, shared, and set beside the paper's numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgeface.workflows import reproduce as module
+from edgeface.workflows.recipe import HOW, fill, find_recipe, list_recipes, placeholders, read_recipe
+from edgeface.workflows.reproduce import Settings, reproduce
+from edgeface.workflows.reproduce_report import summary, write_reproduction
+from edgeface_runtime.errors import InputError
+
+TOML = """
+title = "Faces"
+paper = "Somebody, Table 9"
+differs = "it is a test"
+seeds = [0, 1]
+[scale.small]
+people = "3"
+[scale.large]
+people = "9"
+[[step]]
+name = "faces"
+run = "data synthetic {out} --people {people} --seed {seed}"
+[[step]]
+name = "parts"
+run = "data split {faces} {out}"
+[cell]
+run = "data split {folder} {faces}-{word}"
+value = "pictures.{part}"
+[[column]]
+label = "training"
+part = "train"
+unit = "pictures"
+[[column]]
+label = "training, less than all"
+part = "train"
+against = "all"
+how = "drop"
+factor = 100.0
+[[row]]
+label = "all"
+folder = "{faces}"
+word = "a"
+[[row]]
+label = "part"
+folder = "{parts}/train"
+word = "b"
+[[paper_row]]
+row = "all"
+values = ["7", ""]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(TOML)
+    return path
+
+
+class Fake:
+    """Stands for the edgeface command: notes what is asked and answers with counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[list[str]] = []
+        monkeypatch.setattr(module, "_edgeface", self.run)
+
+    def run(self, words: list[str], stdout: int | None) -> str:
+        self.asked.append(list(words))
+        if stdout is None:
+            folder = Path(words[2] if words[1] == "synthetic" else words[3])
+            folder.mkdir(parents=True)
+            return ""
+        assert words[-1] == "--json" and stdout == subprocess.PIPE
+        return json.dumps({"pictures": {"train": 4 if "-a" in words[3] else 3}})
+
+
+def test_every_recipe_that_comes_along_can_be_planned() -> None:
+    recipes = list_recipes()
+    assert {"table-2", "mask-gain", "from-masks", "from-patterns", "frozen-trunk", "landmark-regions"} <= {
+        recipe.name for recipe in recipes
+    }
+    for recipe in recipes:
+        assert set(recipe.scales) == {"small", "paper"}
+        for scale in recipe.scales:
+            settings = Settings(scale, Path("/"), Path("work"))
+            values = module._values(recipe, settings)
+            for seed in recipe.seeds:
+                steps = module._steps(recipe, settings, values, seed)
+                for row in recipe.rows:
+                    module._cells(recipe, row, seed, steps, values, settings)
+
+
+def test_cells_and_their_differences(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch)
+    found = reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    header, rows = summary(found)
+    assert header == ["", "training, pictures", "training, less than all"]
+    assert rows == [
+        ["all", "4.00 (4.00 to 4.00)", "0.00 (0.00 to 0.00)"],
+        ["part", "3.00 (3.00 to 3.00)", "100.00 (100.00 to 100.00)"],
+        ["paper: all", "7", ""],
+    ]
+
+
+def test_runs_once_and_resumes(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(monkeypatch)
+    settings = Settings("small", None, tmp_path / "work")
+    reproduce(read_recipe(recipe), settings)
+    # 2 seeds of 2 steps; 2 rows of 2 seeds, both columns from one answer
+    assert len(fake.asked) == 4 + 4
+    reproduce(read_recipe(recipe), settings)
+    assert len(fake.asked) == 8
+    mark = next((tmp_path / "work").glob("parts-*")) / "step.json"
+    mark.unlink()  # as if it had been stopped there
+    reproduce(read_recipe(recipe), settings)
+    assert [words[1] for words in fake.asked[8:]] == ["split"]
+
+
+def test_a_change_redoes_what_follows_and_nothing_else(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(monkeypatch)
+    reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    recipe.write_text(TOML.replace('"data split {faces} {out}"', '"data split {faces} {out} --fractions .8,.1,.1"'))
+    before = len(fake.asked)
+    reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    redone = fake.asked[before:]
+    assert not any("synthetic" in words for words in redone)
+    assert len(redone) == 2 + 2  # the split of both seeds and the row that uses it
+
+
+def test_report(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Fake(monkeypatch)
+    found = reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    paths = write_reproduction(found, [], tmp_path / "results", "edgeface reproduce mine")
+    assert [path.name for path in paths] == ["mine.json", "mine.md", "mine.png"]
+    data = json.loads(paths[0].read_text())
+    assert len(data["cells"]) == 8 and data["scale"] == "small" and data["values"] == {"people": "3"}
+    text = paths[1].read_text()
+    assert "| paper: all | 7 |  |" in text and "it is a test" in text and "edgeface reproduce mine" in text
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_placeholders_hold_placeholders() -> None:
+    assert placeholders("{a} and {b}") == {"a", "b"}
+    assert fill("{a}!", {"a": "{b}{b}", "b": "x"}, "here") == "xx!"
+    with pytest.raises(InputError, match=r"here: \{c\} has no value"):
+        fill("{c}", {}, "here")
+    with pytest.raises(InputError, match="circle"):
+        fill("{a}", {"a": "{a}"}, "here")
+
+
+def test_ways_to_compare() -> None:
+    assert HOW["minus"](3, 1) == 2 and HOW["drop"](3, 5) == 2 and HOW["faster"](2, 3) == 0.5
+
+
+def test_refusals(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no scale 'huge': choose small, large"):
+        reproduce(read_recipe(recipe), Settings("huge"))
+    with pytest.raises(InputError, match="--set x: mine has no such value, it has people"):
+        reproduce(read_recipe(recipe), Settings("small", set_values={"x": "1"}))
+    with pytest.raises(InputError, match="choose one of"):
+        find_recipe("nothing")
+    with pytest.raises(InputError, match="needs data sets"):
+        reproduce(find_recipe("table-2"), Settings("small"))
+    for text, words in (("title = ", "not a recipe"), ('title = "x"', "not a recipe")):
+        recipe.write_text(text)
+        with pytest.raises(InputError, match=words):
+            read_recipe(recipe)
+    recipe.write_text(TOML.replace('against = "all"', 'against = "nobody"'))
+    with pytest.raises(InputError, match="no row 'nobody'"):
+        read_recipe(recipe)
+
+
+def test_a_failed_command_stops_the_run(recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(TOML.replace("--people {people}", "--people none"))
+    with pytest.raises(InputError, match="ended with code 2; run reproduce again"):
+        reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    assert not list((tmp_path / "work").rglob("step.json"))
