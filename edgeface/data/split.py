@@ -90,6 +90,9 @@ def split_folder(src: Path, out: Path, fractions: Sequence[float] = (0.7, 0.15, 
         InputError: `out` is there already, fractions that are not three shares of 1, or `src` is no identity folder.
     """
     check_fractions(fractions)
+    inside, around = out.resolve(), src.resolve()
+    if inside == around or around in inside.parents or inside in around.parents:
+        raise InputError(f"{src} and {out} lie in one another: choose a folder outside")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists: choose another folder")
     folder = scan(src)

@@ -84,8 +84,19 @@ class LandmarkStats:
         }
 
 
+BLUNDER = 8.0
+"""A landmark this many robust deviations (1.4826 x the median distance, at least 1 px) from the median is off."""
+
+
+def plausible(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the faces (N, 5, 2) have no misplaced landmark: (N,). One blunder of a detector would triple sigma."""
+    away = np.abs(points - np.median(points, axis=0))
+    limit = BLUNDER * np.maximum(1.4826 * np.median(away, axis=0), 1.0)
+    return np.asarray((away <= limit).all((1, 2)))
+
+
 def spread(points: ArrayLike, source: str = "") -> LandmarkStats:
-    """Statistics of the landmarks (N, 5, 2) of N >= 1 faces.
+    """Statistics of the landmarks (N, 5, 2) of N >= 1 faces; misplaced ones (see `plausible`) are left out and told.
 
     Raises:
         InputError: not of that shape, or no face.
@@ -93,6 +104,10 @@ def spread(points: ArrayLike, source: str = "") -> LandmarkStats:
     found = np.asarray(points, np.float64)
     if found.ndim != 3 or found.shape[1:] != (5, 2) or not len(found):
         raise InputError(f"landmark statistics need the five points of some faces, got shape {found.shape}")
+    kept = plausible(found)
+    if not kept.all():
+        source = f"{source}, {int((~kept).sum())} left out whose landmarks are misplaced".removeprefix(", ")
+        found = found[kept]
     eyes, mouth = found[:, :2, 1], found[:, 3:].mean(1)
     return LandmarkStats(
         mean=found.mean(0),
@@ -167,15 +182,15 @@ def aligned_stats(crops: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> 
         return _assumed(f"the spread is assumed: {exc}")
     if len(found) < FEWEST_FOUND:
         return _assumed(f"the spread is assumed: faces were found in {len(found)} of {len(crops)} crops")
-    own = spread(found)
-    words = f"alignment template, spread of {len(found)} faces found in {len(crops)} crops"
+    own = spread(found, f"alignment template, spread of {len(found)} faces found in {len(crops)} crops")
+    found = found[plausible(found)]
     return LandmarkStats(
         mean=np.array(TEMPLATE),
         std=own.std,
         eyes_y=(float(TEMPLATE[:2, 1].mean()), float((found[:, :2, 1] - TEMPLATE[:2, 1]).std())),
         mouth=(TEMPLATE[3:].mean(0), own.mouth[1]),
-        faces=len(found),
-        source=words,
+        faces=own.faces,
+        source=own.source,
     )
 
 

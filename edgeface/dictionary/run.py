@@ -37,10 +37,11 @@ from edgeface.dictionary.store import (
     save_finished,
 )
 from edgeface.models import FaceNet, load_checkpoint
+from edgeface.models.digest import DIGEST, weights_digest
 from edgeface.training.device import choose_device, choose_precision
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.margin import MARGINS, MarginSoftmax
-from edgeface.training.state import LOG_NAME, STATE_NAME, read_class_weights, weights_digest
+from edgeface.training.state import LOG_NAME, STATE_NAME, read_class_weights
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.errors import InputError, MissingExtraError
 from edgeface_runtime.regions import Region, face_regions
@@ -166,10 +167,7 @@ def train_dictionary(
     device = choose_device(settings.device)
     folder = data if isinstance(data, FaceFolder) else scan(data)
     identity = Identity(settings.identity, folder.name, folder.digest, checkpoint.name, weights_digest(model))
-    claim(out, identity, resume)
-    finished = load_finished(out, identity)
     precision = choose_precision(settings.precision, device)
-    log = RunLog(out / LOG_NAME)
     with Monitor(quiet) as monitor:
         size = model.spec.input_size
         names = [path.relative_to(folder.root).as_posix() for path, _ in folder.samples]
@@ -180,7 +178,10 @@ def train_dictionary(
         cell = (size[0] / model.spec.top_size[0], size[1] / model.spec.top_size[1])
         regions = layout(settings.kind, size, cell, stats, settings.grid)
         skipped = (*folder.skipped, *faces.skipped)
-        extra = _facts(settings, folder, checkpoint, faces, landmarks, stats)
+        extra = _facts(settings, folder, identity, faces, landmarks, stats)
+        claim(out, identity, resume)  # not before it is known that there is something to train
+        finished = load_finished(out, identity)
+        log = RunLog(out / LOG_NAME)
         _tell(monitor, skipped, landmarks, stats)
         job = None
         counted: dict[str, int] = {}
@@ -281,7 +282,7 @@ def _stats(
 def _facts(
     settings: DictionarySettings,
     folder: FaceFolder,
-    checkpoint: Path,
+    identity: Identity,
     faces: Chosen,
     landmarks: Landmarks | None,
     stats: LandmarkStats | None,
@@ -291,7 +292,8 @@ def _facts(
         "settings": settings.to_dict(),
         "tau": settings.percentile,
         "data": folder.name,
-        "network": checkpoint.name,
+        "network": identity.network,
+        DIGEST: identity.network_digest,
         "faces": len(faces.names),
         "landmarks": None if stats is None else stats.to_dict(),
         "landmarks_missing": len(landmarks.missing) if landmarks else 0,

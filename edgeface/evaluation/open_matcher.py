@@ -113,6 +113,7 @@ def open_segmenter(path: Path, device: str = "cpu") -> tuple[Callable[[Faces], N
 
 def _checkpoint_matcher(path: Path, dictionary: Path, segmenter: Path, device: str) -> Matcher:
     from edgeface.models import load_checkpoint
+    from edgeface.models.digest import check_same_network
     from edgeface.training.device import choose_device
 
     masks = load_dictionary(dictionary)
@@ -120,6 +121,7 @@ def _checkpoint_matcher(path: Path, dictionary: Path, segmenter: Path, device: s
     model = load_checkpoint(path).model
     if model.spec.input_size != masks.input_size:
         raise InputError(f"{dictionary} is for faces of {masks.input_size}, {path} takes {model.spec.input_size}")
+    check_same_network(masks, model, str(dictionary))
     parts = torch_parts(model, place)
     if str(segmenter) == EXACT:
         return DictionaryMatcher(masks, parts, exact_look(masks), "the test's own occluders")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from edgeface.models import ArchSpec, CheckpointMeta
 from edgeface.models.checkpoint import write_tensors
+from edgeface.models.digest import weights_digest
 from edgeface.training.settings import TrainSettings
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_json
@@ -237,15 +238,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return header, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as exc:
         raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
-
-
-def weights_digest(module: nn.Module) -> str:
-    """Hex SHA-256 over all weights and buffers, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _people_digest(people: tuple[str, ...]) -> str:

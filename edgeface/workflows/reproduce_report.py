@@ -72,16 +72,22 @@ def compare_rows(found: Reproduction) -> list[Difference]:
     return result
 
 
+def report_name(found: Reproduction) -> str:
+    """The files' name: the recipe's for scale small; another scale, or values set otherwise, never replace those."""
+    scale = "" if found.settings.scale == "small" else f"-{found.settings.scale}"
+    return f"{found.recipe.name}{scale}{'-changed' if found.settings.set_values else ''}"
+
+
 def write_reproduction(found: Reproduction, differences: list[Difference], folder: Path, command: str) -> list[Path]:
     """Write the three files into `folder`; returns them.
 
     Raises:
         MissingExtraError: matplotlib is not installed (the JSON and Markdown are written first).
     """
-    name = found.recipe.name
+    name = report_name(found)
     folder.mkdir(parents=True, exist_ok=True)
     data: dict[str, Any] = {
-        "recipe": name,
+        "recipe": found.recipe.name,
         "title": found.recipe.title,
         "paper": found.recipe.paper,
         "scale": found.settings.scale,
@@ -102,6 +108,11 @@ def write_reproduction(found: Reproduction, differences: list[Difference], folde
     with atomic_path(paths[2]) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return paths
+
+
+def _changed(found: Reproduction) -> str:
+    values = found.settings.set_values or {}
+    return "".join(f", with {name} = `{value}`" for name, value in values.items())
 
 
 def _values(found: Reproduction, row: str, column: str) -> list[Cell]:
@@ -125,8 +136,9 @@ def _markdown(found: Reproduction, differences: list[Difference], command: str) 
     lines = [
         f"# {recipe.title}",
         "",
-        f"{recipe.paper}. Scale `{found.settings.scale}`, seed {seeds}, {found.seconds / 60:.0f} minutes on "
-        f"{machine['processor']} ({machine['cores']} cores). Command: `{command}`",
+        f"{recipe.paper}. Scale `{found.settings.scale}`{_changed(found)}, seed {seeds}, "
+        f"{found.seconds / 60:.0f} minutes on {machine['processor']} ({machine['cores']} cores). "
+        f"Command: `{command}`",
         "",
         _line(header),
         "|" + "---|" * len(header),
@@ -145,7 +157,7 @@ def _markdown(found: Reproduction, differences: list[Difference], command: str) 
         lines.append("")
     if recipe.differs:
         lines += [f"Why it differs from the paper: {recipe.differs}", ""]
-    return "\n".join([*lines, f"![{recipe.title}]({recipe.name}.png)", ""])
+    return "\n".join([*lines, f"![{recipe.title}]({report_name(found)}.png)", ""])
 
 
 def _line(cells: list[str]) -> str:

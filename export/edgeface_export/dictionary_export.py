@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.models import FaceNet
+from edgeface.models.digest import check_same_network
 from edgeface_export.fold import fold
 from edgeface_export.graph import run_graph, write_graph
 from edgeface_export.parity import BATCH, cosines, to_input
@@ -80,6 +81,7 @@ def check_fit(model: FaceNet, parts: DictionaryParts) -> tuple[int, int, int]:
             f"--dictionary masks features of {_by(masks.masks.shape[1:])}, the network has {_by(features)}: "
             "give the checkpoint the dictionary is of"
         )
+    check_same_network(masks, model, "--dictionary")
     return features
 
 

@@ -86,3 +86,11 @@ def test_refusals(source: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists"):
         split_folder(source, tmp_path / "taken")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_not_into_itself(source: Path) -> None:
+    before = names(source)
+    for out in (source, source / "parts", source.parent):
+        with pytest.raises(InputError, match="lie in one another"):
+            split_folder(source, out)
+    assert names(source) == before

@@ -206,3 +206,22 @@ def test_other_trunks_and_learned_classes(people: Path, tmp_path: Path) -> None:
 def test_settings_speak_the_command_lines_words(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         replace(TINY, **change)
+
+
+def test_a_dictionary_knows_its_network(network: Path, trained: Path) -> None:
+    from edgeface.models import FaceNet, load_checkpoint
+    from edgeface.models.digest import check_same_network
+
+    dictionary, model = load_dictionary(trained / "dictionary.npz"), load_checkpoint(network).model
+    check_same_network(dictionary, model, "it")
+    with pytest.raises(InputError, match="it was made for other weights"):
+        check_same_network(dictionary, FaceNet(model.spec).eval(), "it")
+
+
+def test_a_refused_start_does_not_take_the_folder(network: Path, people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(InputError):
+        train_dictionary(replace(TINY, kind="grid", grid=9), people, network, out, quiet=True)
+    assert not (out / "run.json").exists()
+    train_dictionary(replace(TINY, kind="grid", grid=1, epochs=1, pairs=6), people, network, out, quiet=True)
+    assert (out / "dictionary.npz").is_file()

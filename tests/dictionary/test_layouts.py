@@ -177,3 +177,14 @@ def test_spread_of_detected_points_on_real_aligned_crops(data_dir: Path) -> None
     found = aligned_stats(crops, (112, 96))
     assert "faces found" in found.source and found.faces >= 12
     assert (found.std < 6).all() and (found.std > 0.2).all()
+
+
+def test_one_misplaced_face_does_not_widen_sigma() -> None:
+    rng = np.random.default_rng(0)
+    faces = np.array(TEMPLATE) + rng.normal(0, 1.2, (60, 5, 2))
+    clean = spread(faces)
+    faces[7] += 60
+    found = spread(faces, "test")
+    assert found.faces == 59 and found.source == "test, 1 left out whose landmarks are misplaced"
+    np.testing.assert_allclose(found.std, clean.std, atol=0.1)
+    assert clean.faces == 60 and 0.9 < float(clean.std.mean()) < 1.5

@@ -147,6 +147,22 @@ def test_report(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert paths[2].read_bytes().startswith(b"\x89PNG")
 
 
+def test_another_scale_or_value_never_replaces_the_result(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch)
+    stems = set()
+    for settings in (
+        Settings("small", None, tmp_path / "work"),
+        Settings("large", None, tmp_path / "work"),
+        Settings("small", None, tmp_path / "work", {"people": "4"}),
+    ):
+        paths = write_reproduction(reproduce(read_recipe(recipe), settings), [], tmp_path / "results", "words")
+        stems |= {path.stem for path in paths}
+    assert stems == {"mine", "mine-large", "mine-changed"}
+    assert "with people = `4`" in (tmp_path / "results" / "mine-changed.md").read_text()
+
+
 def test_placeholders_hold_placeholders() -> None:
     assert placeholders("{a} and {b}") == {"a", "b"}
     assert fill("{a}!", {"a": "{b}{b}", "b": "x"}, "here") == "xx!"
