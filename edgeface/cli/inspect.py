@@ -33,7 +33,7 @@ def inspect(
         ),
     ],
     width: Annotated[float, typer.Option(help="Of a network named: scale of every width.")] = 1.0,
-    head: Annotated[str | None, typer.Option(help="Of a network named: flatten or pool.")] = None,
+    head: Annotated[str | None, typer.Option(help="Of a network named: flatten, pool or depthwise.")] = None,
     stem_stride: Annotated[int | None, typer.Option(help="Of a network named: stride of conv1.")] = None,
     mask: Annotated[str, typer.Option(help="Of a network named: none, decoder, spatial or vector.")] = "none",
     input_size: Annotated[str | None, typer.Option(metavar="HxW", help="Of a network named.")] = None,

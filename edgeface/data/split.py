@@ -60,7 +60,7 @@ def counts_of(pictures: int, fractions: Sequence[float]) -> tuple[int, int, int]
 def check_fractions(fractions: Sequence[float]) -> None:
     """Raises InputError: not three shares of 1."""
     if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise InputError(f"--fractions must be three shares that add up to 1, such as .7,.15,.15, got {fractions}")
+        raise InputError(f"a split needs three shares that add up to 1, such as .7,.15,.15, got {fractions}")
 
 
 def divide(folder: FaceFolder, fractions: Sequence[float], seed: int) -> dict[str, list[Path]]:

@@ -27,6 +27,7 @@ __all__ = [
     "read_meta",
     "record_accuracy",
     "save_checkpoint",
+    "unreadable",
     "write_tensors",
 ]
 
@@ -147,14 +148,11 @@ def _read_header(path: Path) -> tuple[ArchSpec, CheckpointMeta]:
         with safe_open(str(path), framework="pt") as stream:
             metadata = stream.metadata() or {}
     except (SafetensorError, OSError) as exc:
-        if _looks_pickled(path):
-            raise ArtefactError(
-                f"{path} holds a pickle (a torch.save file), which can run code when read: "
-                "edgeface reads .safetensors only"
-            ) from exc
-        raise ArtefactError(f"{path} is not a readable safetensors file: damaged or truncated ({exc})") from exc
+        raise unreadable(path, exc) from exc
     if metadata.get("format") != FORMAT:
-        raise ArtefactError(f"{path} is a safetensors file but not an edgeface checkpoint")
+        kind = metadata.get("format", "").removeprefix("edgeface-")
+        other = f": it is a {kind}" if kind and kind != metadata.get("format") else ""
+        raise ArtefactError(f"{path} is a safetensors file but not an edgeface checkpoint{other}")
     if metadata.get("version") != str(VERSION):
         raise ArtefactError(
             f"{path} has checkpoint version {metadata.get('version')}, not {VERSION}: upgrade edgeface"
@@ -172,9 +170,16 @@ def _read_header(path: Path) -> tuple[ArchSpec, CheckpointMeta]:
     return spec, meta
 
 
-def _looks_pickled(path: Path) -> bool:
-    """A zip (torch.save) or a bare pickle. Asked only of files that are not safetensors, whose first bytes are a
-    length and may look like anything."""
+def unreadable(path: Path, exc: Exception) -> ArtefactError:
+    """Why a file that safetensors refused cannot be read. Asked only then: such files begin with a length, which
+    may look like anything."""
     with path.open("rb") as stream:
-        start = stream.read(4)
-    return start == b"PK\x03\x04" or start[:1] == b"\x80"
+        start = stream.read(64)
+    if start.startswith(b"PK\x03\x04") and b".npy" in start:
+        return ArtefactError(f"{path} is a NumPy file, such as a mask dictionary or scores: a .safetensors is needed")
+    if start.startswith(b"PK\x03\x04") or start[:1] == b"\x80":  # a zip (torch.save) or a bare pickle
+        return ArtefactError(
+            f"{path} holds a pickle (a torch.save file), which can run code when read: "
+            "edgeface reads .safetensors only"
+        )
+    return ArtefactError(f"{path} is not a readable safetensors file: damaged or truncated ({exc})")

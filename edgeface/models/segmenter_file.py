@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from edgeface.models.checkpoint import _looks_pickled, write_tensors
+from edgeface.models.checkpoint import unreadable, write_tensors
 from edgeface.models.segmenter_net import Segmenter
 from edgeface.models.segmenter_spec import SegmenterSpec
 from edgeface_runtime.errors import ArtefactError, InputError
@@ -101,12 +101,7 @@ def read_segmenter(path: Path) -> tuple[SegmenterSpec, SegmenterMeta]:
         with safe_open(str(path), framework="pt") as stream:
             metadata = stream.metadata() or {}
     except (SafetensorError, OSError) as exc:
-        if _looks_pickled(path):
-            raise ArtefactError(
-                f"{path} holds a pickle (a torch.save file), which can run code when read: "
-                "edgeface reads .safetensors only"
-            ) from exc
-        raise ArtefactError(f"{path} is not a readable safetensors file: damaged or truncated ({exc})") from exc
+        raise unreadable(path, exc) from exc
     if metadata.get("format") != FORMAT:
         kind = "an edgeface checkpoint, not" if metadata.get("format") == "edgeface-checkpoint" else "not"
         raise ArtefactError(f"{path} is {kind} a segmenter: make one with edgeface train --stage segmenter")

@@ -79,7 +79,7 @@ def test_landmarks_are_divided_too(source: Path, tmp_path: Path) -> None:
 
 
 def test_refusals(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--fractions"):
+    with pytest.raises(InputError, match="three shares"):
         split_folder(source, tmp_path / "x", (0.5, 0.5, 0.5))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
@@ -129,3 +130,13 @@ def test_a_write_that_really_fails_is_one_line(
     with refused, small_files(100_000):
         save_checkpoint(path.with_name("new"), model, CheckpointMeta())
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_numpy_file_is_not_called_a_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "scores.npz"
+    np.savez(path, scores=np.zeros(3))
+    with pytest.raises(ArtefactError, match="is a NumPy file"):
+        load_checkpoint(path)
+    torch.save({"a": 1}, tmp_path / "net.pth")
+    with pytest.raises(ArtefactError, match="holds a pickle"):
+        load_checkpoint(tmp_path / "net.pth")
