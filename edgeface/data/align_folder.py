@@ -19,16 +19,15 @@ from edgeface.data.align_journal import JOURNAL, MANIFEST, Entry, Journal, earli
 from edgeface.data.align_one import AlignSettings, fingerprint
 from edgeface.data.align_pool import Task, align_all
 from edgeface.data.align_sources import OTHER_FORMAT, list_sources, target_names
+from edgeface.data.landmarks import LANDMARKS_NAME
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_json
 
-__all__ = ["LANDMARKS", "AlignReport", "AlignSettings", "Skipped", "align_folder"]
+__all__ = ["AlignReport", "AlignSettings", "Skipped", "align_folder"]
 
 FORMAT = "edgeface-align"
 VERSION = 1
-LANDMARKS = "landmarks.json"
-"""Beside box crops: {"person/file.jpg": [[x, y], ... five points]}, pixels of the crop."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def align_folder(
     outside: tuple[str, ...] = ()
     if settings.crop == "box":
         points = {entry["crop"]: entry["crop_landmarks"] for entry in ordered if "crop" in entry}
-        write_json(target / LANDMARKS, dict(sorted(points.items())))
+        write_json(target / LANDMARKS_NAME, dict(sorted(points.items())))
         outside = tuple(sorted(crop for crop, own in points.items() if _any_outside(own, settings.crop_size)))
     manifest = target / MANIFEST
     write_json(manifest, {**header, "pictures": ordered})

@@ -19,7 +19,7 @@ from edgeface.data.folders import FaceFolder
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError
 
-__all__ = ["LANDMARKS_NAME", "Landmarks", "load_landmarks", "mirrored", "template_for"]
+__all__ = ["LANDMARKS_NAME", "Landmarks", "load_landmarks", "mirrored", "read_table", "template_for"]
 
 LANDMARKS_NAME = "landmarks.json"
 
@@ -69,7 +69,7 @@ def load_landmarks(folder: FaceFolder, size: tuple[int, int]) -> Landmarks | Non
     path = folder.root / LANDMARKS_NAME
     if not path.is_file():
         return None
-    data, digest = _read(path)
+    data, digest = read_table(path)
     points = np.full((len(folder.samples), 5, 2), np.nan)
     missing, outside = [], []
     for index, (picture, _) in enumerate(folder.samples):
@@ -90,7 +90,12 @@ def load_landmarks(folder: FaceFolder, size: tuple[int, int]) -> Landmarks | Non
     return Landmarks(points, digest, tuple(missing), tuple(outside))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def read_table(path: Path) -> tuple[dict[str, Any], str]:
+    """What a `landmarks.json` says of each picture, unchecked, and the hex SHA-256 of the file.
+
+    Raises:
+        InputError: it is damaged or no table.
+    """
     try:
         text = path.read_bytes()
         data = json.loads(text)

@@ -6,7 +6,6 @@ them. Which picture goes where follows from (seed, person, picture) alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgeface.data.folders import FaceFolder, Skipped, scan
+from edgeface.data.landmarks import LANDMARKS_NAME, read_table
 from edgeface_calibration.occluders import sample_seed
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import part_folder, write_json
@@ -22,7 +22,6 @@ from edgeface_runtime.files import part_folder, write_json
 __all__ = ["PARTS", "SplitReport", "counts_of", "divide", "split_folder"]
 
 PARTS = ("train", "val", "test")
-LANDMARKS = "landmarks.json"
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,8 @@ def split_folder(src: Path, out: Path, fractions: Sequence[float] = (0.7, 0.15, 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists: choose another folder")
     folder = scan(src)
-    points = _landmarks(src)
+    table = src / LANDMARKS_NAME
+    points = read_table(table)[0] if table.is_file() else None
     chosen = divide(folder, fractions, seed)
     unnamed = 0
     with part_folder(out) as work:
@@ -115,22 +115,9 @@ def split_folder(src: Path, out: Path, fractions: Sequence[float] = (0.7, 0.15, 
                     else:
                         unnamed += 1
             if points is not None:
-                write_json(made / part / LANDMARKS, kept)
+                write_json(made / part / LANDMARKS_NAME, kept)
         if out.is_dir():
             out.rmdir()
         made.rename(out)
     people = {part: len({path.relative_to(src).parts[0] for path in paths}) for part, paths in chosen.items()}
     return SplitReport(people, {part: len(paths) for part, paths in chosen.items()}, folder.skipped, unnamed)
-
-
-def _landmarks(src: Path) -> dict[str, Any] | None:
-    path = src / LANDMARKS
-    if not path.is_file():
-        return None
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise InputError(f"{path} is damaged: write it again with edgeface data align --crop box") from exc
-    if not isinstance(data, dict):
-        raise InputError(f"{path} is not a table of landmarks: write it again with edgeface data align --crop box")
-    return data

@@ -7,7 +7,6 @@ about the face: it counts, and is reported.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgeface.data.landmarks import LANDMARKS_NAME, read_table
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError, MissingExtraError
 
 __all__ = [
     "ALIGNED_SPREAD_PX",
-    "LANDMARKS",
+    "LANDMARKS_NAME",
     "LandmarkStats",
     "Landmarks",
     "aligned_stats",
@@ -30,7 +30,6 @@ __all__ = [
     "spread",
 ]
 
-LANDMARKS = "landmarks.json"
 """In the root of a folder of crops: {"person/file.jpg": [[x, y], ... five points]}, pixels of the crop."""
 
 ALIGNED_SPREAD_PX = 1.3
@@ -128,15 +127,10 @@ def read_landmarks(root: Path, names: Sequence[str], size: tuple[int, int]) -> L
     Raises:
         InputError: the file is damaged, or has usable points for none of the pictures.
     """
-    path = root / LANDMARKS
+    path = root / LANDMARKS_NAME
     if not path.is_file():
         return None
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise InputError(f"{path} is damaged: write it again with edgeface data align --crop box") from exc
-    if not isinstance(data, dict):
-        raise InputError(f"{path} is not a table of landmarks: write it again with edgeface data align --crop box")
+    data, _ = read_table(path)
     points: dict[str, Floats] = {}
     missing, unusable, outside = [], [], []
     for name in names:
@@ -173,7 +167,7 @@ def aligned_stats(crops: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> 
     """
     if size != CROP_SIZE:
         raise InputError(
-            f"crops of {size[1]}x{size[0]} need a {LANDMARKS} in their folder for landmark regions: "
+            f"crops of {size[1]}x{size[0]} need a {LANDMARKS_NAME} in their folder for landmark regions: "
             "make them with edgeface data align --crop box"
         )
     try:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from edgeface.models.segmenter import SEGMENTERS
-from edgeface_calibration.occluders import KINDS
+from edgeface.training.checks import check_occluders, one_of, within
 from edgeface_calibration.segment_labels import LABELS
 from edgeface_runtime.align import CROP_SIZE
 
@@ -92,43 +92,34 @@ class SegmentSettings:
     """Not part of what a run is: may differ on --resume."""
 
     def __post_init__(self) -> None:
-        _one_of("--arch", self.arch, SEGMENTERS)
-        _one_of("--optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("--schedule", self.schedule, SCHEDULES)
-        _one_of("--labels", self.label, LABELS)
-        _one_of("--precision", self.precision, ("auto", "fp32", "bf16"))
-        _one_of("--device", self.device, ("auto", "cpu", "cuda"))
-        _within("--width", self.width, 1 / 16, 4)
-        _within("--epochs", self.epochs, 1, 100_000)
-        _within("--batch", self.batch, 2, 65_536)
-        _within("--weight-decay", self.weight_decay, 0, 1)
-        _within("--warmup", self.warmup, 0, 0.9)
-        _within("--dice", self.dice, 0, 100)
-        _within("--occluded-part", self.occluded_part, 0, 1)
-        _within("--held-out", self.held_out, 0.001, 0.9)
-        _within("held_faces", self.held_faces, 1, 1 << 30)
-        _within("--seed", self.seed, 0, 2**63 - 1)
-        _within("--shift", self.shift_px, 0, 16)
-        _within("jitter", self.jitter, 0, 0.9)
-        _within("--threads", self.threads, 0, 4096)
-        _within("--workers", self.workers, 0, 256)
-        _within("--memory-mib", self.memory_mib, 0, 1 << 30)
-        _within("--log-every", self.log_every, 1, 1 << 30)
+        one_of("--arch", self.arch, SEGMENTERS)
+        one_of("--optimizer", self.optimizer, OPTIMIZERS)
+        one_of("--schedule", self.schedule, SCHEDULES)
+        one_of("--labels", self.label, LABELS)
+        one_of("--precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("--device", self.device, ("auto", "cpu", "cuda"))
+        within("--width", self.width, 1 / 16, 4)
+        within("--epochs", self.epochs, 1, 100_000)
+        within("--batch", self.batch, 2, 65_536)
+        within("--weight-decay", self.weight_decay, 0, 1)
+        within("--warmup", self.warmup, 0, 0.9)
+        within("--dice", self.dice, 0, 100)
+        within("--occluded-part", self.occluded_part, 0, 1)
+        within("--held-out", self.held_out, 0.001, 0.9)
+        within("held_faces", self.held_faces, 1, 1 << 30)
+        within("--seed", self.seed, 0, 2**63 - 1)
+        within("--shift", self.shift_px, 0, 16)
+        within("jitter", self.jitter, 0, 0.9)
+        within("--threads", self.threads, 0, 4096)
+        within("--workers", self.workers, 0, 256)
+        within("--memory-mib", self.memory_mib, 0, 1 << 30)
+        within("--log-every", self.log_every, 1, 1 << 30)
         if any(side < 16 or side % 16 for side in self.input_size):
             height, width = self.input_size
             raise ValueError(f"--input-size must be multiples of 16, such as 112x96, got {height}x{width}")
         if self.lr is not None and not 0 < self.lr <= 10:
             raise ValueError(f"--lr must be above 0 and at most 10, got {self.lr}")
-        if not self.kinds:
-            raise ValueError(f"--kind needs at least one of {', '.join(KINDS)}")
-        for kind in self.kinds:
-            _one_of("--kind", kind, KINDS)
-        if self.share is not None and self.scale is not None:
-            raise ValueError("--share and --scale both set the occluders' size: give one of them")
-        if self.share is not None and not 0 < self.share[0] <= self.share[1] <= 0.9:
-            raise ValueError(f"--share must be a range within 0 and 0.9, got {self.share[0]} to {self.share[1]}")
-        if self.scale is not None and not 1 <= self.scale[0] <= self.scale[1] <= 5:
-            raise ValueError(f"--scale must be a range within 1 and 5, got {self.scale[0]} to {self.scale[1]}")
+        check_occluders(self.kinds, self.share, self.scale)
 
     @property
     def first_lr(self) -> float:
@@ -170,13 +161,3 @@ class SegmentSettings:
             if entry.name not in self.FREE and ours != theirs:
                 found.append(f"{FLAGS.get(entry.name, '--' + entry.name.replace('_', '-'))} {ours}, now {theirs}")
         return found
-
-
-def _one_of(flag: str, value: str, known: Any) -> None:
-    if value not in known:
-        raise ValueError(f"unknown {flag} {value!r}: choose one of {', '.join(known)}")
-
-
-def _within(flag: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{flag} must be between {low:g} and {high:g}, got {value:g}")

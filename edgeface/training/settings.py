@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from edgeface.data.background import BACKGROUNDS
+from edgeface.training.checks import check_occluders, one_of, within
 from edgeface.training.margin import MARGINS
 from edgeface.training.step import FREEZES
-from edgeface_calibration.occluders import KINDS
 from edgeface_runtime.patterns import PATTERN_GRIDS
 
 __all__ = ["STAGES", "TrainSettings"]
@@ -93,45 +93,36 @@ class TrainSettings:
     """Younger than the first runs: at their defaults they are not part of what a run is, so that old runs resume."""
 
     def __post_init__(self) -> None:
-        _one_of("--stage", self.stage, STAGES, others=("dictionary", "segmenter"))
-        _one_of("--loss", self.loss, MARGINS)
-        _one_of("--schedule", self.schedule, SCHEDULES)
-        _one_of("--precision", self.precision, PRECISIONS)
-        _one_of("--device", self.device, DEVICES)
-        _one_of("--freeze", self.freeze, FREEZES)
-        _one_of("--background", self.background, BACKGROUNDS)
+        one_of("--stage", self.stage, STAGES, others=("dictionary", "segmenter"))
+        one_of("--loss", self.loss, MARGINS)
+        one_of("--schedule", self.schedule, SCHEDULES)
+        one_of("--precision", self.precision, PRECISIONS)
+        one_of("--device", self.device, DEVICES)
+        one_of("--freeze", self.freeze, FREEZES)
+        one_of("--background", self.background, BACKGROUNDS)
         if self.patterns and self.patterns not in PATTERN_GRIDS:
             raise ValueError(
                 f"--patterns must be 0 or one of {', '.join(map(str, PATTERN_GRIDS))}, got {self.patterns}"
             )
         if self.patterns and self.stage != "occluded":
             raise ValueError("--patterns needs covered faces: add --stage occluded")
-        _within("--epochs", self.epochs, 1, 100_000)
-        _within("--batch", self.batch, 2, 65_536)
-        _within("--momentum", self.momentum, 0, 0.9999)
-        _within("--weight-decay", self.weight_decay, 0, 1)
-        _within("--warmup", self.warmup, 0, 0.9)
-        _within("--seed", self.seed, 0, 2**63 - 1)
-        _within("--shift", self.shift_px, 0, 16)
-        _within("--occluded-part", self.occluded_part, 0, 1)
-        _within("--pattern-weight", self.pattern_weight, 0, 100)
-        _within("--background-part", self.background_part, 0, 1)
-        _within("--threads", self.threads, 0, 4096)
-        _within("--workers", self.workers, 0, 256)
-        _within("--memory-mib", self.memory_mib, 0, 1 << 30)
-        _within("--log-every", self.log_every, 1, 1 << 30)
+        within("--epochs", self.epochs, 1, 100_000)
+        within("--batch", self.batch, 2, 65_536)
+        within("--momentum", self.momentum, 0, 0.9999)
+        within("--weight-decay", self.weight_decay, 0, 1)
+        within("--warmup", self.warmup, 0, 0.9)
+        within("--seed", self.seed, 0, 2**63 - 1)
+        within("--shift", self.shift_px, 0, 16)
+        within("--occluded-part", self.occluded_part, 0, 1)
+        within("--pattern-weight", self.pattern_weight, 0, 100)
+        within("--background-part", self.background_part, 0, 1)
+        within("--threads", self.threads, 0, 4096)
+        within("--workers", self.workers, 0, 256)
+        within("--memory-mib", self.memory_mib, 0, 1 << 30)
+        within("--log-every", self.log_every, 1, 1 << 30)
         if self.lr is not None and not 0 < self.lr <= 10:
             raise ValueError(f"--lr must be above 0 and at most 10, got {self.lr}")
-        if not self.kinds:
-            raise ValueError(f"--kind needs at least one of {', '.join(KINDS)}")
-        for kind in self.kinds:
-            _one_of("--kind", kind, KINDS)
-        if self.share is not None and self.scale is not None:
-            raise ValueError("--share and --scale both set the occluders' size: give one of them")
-        if self.share is not None and not 0 < self.share[0] <= self.share[1] <= 0.9:
-            raise ValueError(f"--share must be a range within 0 and 0.9, got {_range(self.share)}")
-        if self.scale is not None and not 1 <= self.scale[0] <= self.scale[1] <= 5:
-            raise ValueError(f"--scale must be a range within 1 and 5, got {_range(self.scale)}")
+        check_occluders(self.kinds, self.share, self.scale)
 
     @property
     def first_lr(self) -> float:
@@ -172,18 +163,3 @@ class TrainSettings:
                 flag = FLAGS.get(entry.name, f"--{entry.name.replace('_', '-')}")
                 found.append(f"{flag} {ours}, now {theirs}")
         return found
-
-
-def _one_of(flag: str, value: str, known: Any, others: tuple[str, ...] = ()) -> None:
-    """`others` are known to the command line, but not settled here."""
-    if value not in known:
-        raise ValueError(f"unknown {flag} {value!r}: choose one of {', '.join((*known, *others))}")
-
-
-def _within(flag: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{flag} must be between {low} and {high}, got {value}")
-
-
-def _range(values: tuple[float, float]) -> str:
-    return f"{values[0]} to {values[1]}"

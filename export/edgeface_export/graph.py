@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import edgeface
-from edgeface_export.onnx_export import IR_VERSIONS, _quiet, _stoppable, clean
+from edgeface_export.exporter import quiet, stoppable
+from edgeface_export.onnx_export import IR_VERSIONS, clean
 from edgeface_runtime.errors import ArtefactError, InputError, MissingExtraError
 from edgeface_runtime.files import require_file, write_bytes
 
@@ -45,7 +46,7 @@ def write_graph(
     """
     if opset not in IR_VERSIONS:
         raise InputError(f"--opset must be {min(IR_VERSIONS)} to {max(IR_VERSIONS)}, got {opset}")
-    with _quiet(), _stoppable():
+    with quiet(), stoppable():
         program = torch.onnx.export(
             part,
             (sample,),

@@ -11,16 +11,9 @@ a layer.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import signal
-import threading
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import onnx
 import torch
@@ -28,6 +21,7 @@ from torch import Tensor, nn
 
 import edgeface
 from edgeface.models import FaceNet, with_patterns
+from edgeface_export.exporter import quiet, stoppable
 from edgeface_export.fold import fold
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_bytes
@@ -92,7 +86,7 @@ def export_onnx(model: FaceNet, path: Path, opset: int = 18, *, keep_pattern: bo
     if keep_pattern:
         outputs = (*outputs, "pattern")
     height, width = spec.input_size
-    with _quiet(), _stoppable():
+    with quiet(), stoppable():
         program = torch.onnx.export(
             Deployed(folded.model, keep_pattern).eval(),
             (torch.zeros(2, 3, height, width),),
@@ -173,43 +167,3 @@ def _unique(name: str, used: set[str]) -> str:
         candidate = f"{name}_{number}"
     used.add(candidate)
     return candidate
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Have Ctrl-C stop the export: the exporter takes an interrupt of its own late imports for a fault of its own."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or handler is not signal.default_int_handler:
-        yield
-        return
-    pressed = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    except Exception as exc:
-        if pressed:
-            raise KeyboardInterrupt from exc
-        raise
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if pressed:
-        raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back the exporter's warnings about packages and types that do not concern these networks."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
