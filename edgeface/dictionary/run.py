@@ -38,7 +38,7 @@ from edgeface.dictionary.store import (
 )
 from edgeface.models import FaceNet, load_checkpoint
 from edgeface.models.digest import DIGEST, weights_digest
-from edgeface.training.device import choose_device, choose_precision
+from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.margin import MARGINS, MarginSoftmax
 from edgeface.training.state import LOG_NAME, STATE_NAME, read_class_weights
@@ -159,8 +159,7 @@ def train_dictionary(
         DeviceError: CUDA was asked for and there is none.
         GateError: a generator's loss is not a number any more; finished regions are kept.
     """
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    prepare_cpu(settings.threads)
     model = load_checkpoint(checkpoint).model.eval().requires_grad_(False)
     if model.spec.mask is not None:
         raise InputError(f"{checkpoint} has a mask of its own: a dictionary is made for a network without one")

@@ -27,7 +27,7 @@ from edgeface.segmentation.dataset import SegmentDataset, split_people
 from edgeface.segmentation.job import SegmentJob
 from edgeface.segmentation.settings import SegmentSettings
 from edgeface.segmentation.state import MODEL_NAME, SegmentRun, load_state, read_run, write_run
-from edgeface.training.device import choose_device, choose_precision
+from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.distributed import ranks_from_environment
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.state import LAST_NAME, LOG_NAME, STATE_NAME, claim_folder, weights_digest
@@ -92,8 +92,7 @@ def train_segmenter(
     if ranks_from_environment().world > 1:
         raise InputError("a segmenter is trained in one process: start it without torchrun")
     claim_run(out, resume)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    prepare_cpu(settings.threads)
     device = choose_device(settings.device)
     with Monitor(quiet) as monitor:
         folder = data if isinstance(data, FaceFolder) else scan(data)

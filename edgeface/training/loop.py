@@ -16,7 +16,7 @@ from edgeface.data.faces import Faces, load_faces
 from edgeface.data.folders import FaceFolder, scan
 from edgeface.models import ArchSpec, FaceNet, count, load_checkpoint
 from edgeface.models.checkpoint import read_meta
-from edgeface.training.device import choose_device, choose_precision
+from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.distributed import Ranks, process_group, ranks_from_environment
 from edgeface.training.job import Job, TrainResult
 from edgeface.training.log import Monitor, RunLog
@@ -70,8 +70,7 @@ def train(
     """
     ranks = ranks_from_environment()
     claim_folder(out, resume)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    prepare_cpu(settings.threads)
     device = choose_device(settings.device, ranks.local)
     with process_group(ranks, device), Monitor(quiet or not ranks.first) as monitor:
         folder = data if isinstance(data, FaceFolder) else scan(data)
