@@ -39,17 +39,20 @@ def import_(
 ) -> None:
     """Write a published data set as identity folders; goes on where it was stopped, lists what it skipped."""
     from edgeface.cli.progress import bar
-    from edgeface.data.import_set import import_set
+    from edgeface.data.import_set import check_template, import_set
     from edgeface.data.readers import open_reader
     from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
+    check_template(template)  # before a large set is read
     with open_reader(source, name) as faces, bar("importing", quiet) as progress:
         output.note(f"{source}: {faces.format}, {len(faces.samples)} pictures of {len(faces.identities)} people")
         report = import_set(faces, target, template, progress)
-    output.wrote(target)
+    if report.written:
+        output.wrote(target)
+    manifest = None if report.manifest is None else str(report.manifest)
     skipped = [{"name": entry.name, "reason": entry.reason} for entry in report.skipped]
-    output.data({**asdict(report), "format": faces.format, "manifest": str(report.manifest), "skipped": skipped})
+    output.data({**asdict(report), "format": faces.format, "manifest": manifest, "skipped": skipped})
     if not report.written and report.skipped:
         first = report.skipped[0]
         raise InputError(f"none of {len(faces.samples)} pictures could be used, first {first.name}: {first.reason}")

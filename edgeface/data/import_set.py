@@ -7,7 +7,7 @@ copied byte for byte; `edgeface data align` makes crops of them. Every picture i
 another size than the set's crops, is listed and not written.
 
 The work can be killed and started again. At the end `import.json` lists every picture with its source, person, role
-and condition, and everything skipped with the reason.
+and condition, and everything skipped with the reason; where no picture could be used there is no such file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edgeface_runtime.errors import EdgefaceError, ImageError, InputError
 from edgeface_runtime.files import write_bytes, write_json
 from edgeface_runtime.image import decode_image
 
-__all__ = ["TEMPLATES", "ImportReport", "import_set", "recrop"]
+__all__ = ["TEMPLATES", "ImportReport", "check_template", "import_set", "recrop"]
 
 MANIFEST, JOURNAL = "import.json", "import.part.jsonl"
 QUALITY = 95
@@ -59,7 +59,14 @@ class ImportReport:
     notes: tuple[str, ...]
     aligned: bool
     """Whether the pictures are 112x96 crops now."""
-    manifest: Path
+    manifest: Path | None
+    """import.json; None where nothing was written, so that another try starts afresh."""
+
+
+def check_template(template: str | None) -> None:
+    """Raises InputError: not None, nor one of `TEMPLATES`."""
+    if template is not None and template not in TEMPLATES:
+        raise InputError(f"--template must be one of {', '.join(TEMPLATES)}, got {template!r}")
 
 
 def recrop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -93,8 +100,7 @@ def import_set(
         InputError: an unknown template; `target` lies in the set, was begun with another set or other settings, or
             cannot be written to.
     """
-    if template is not None and template not in TEMPLATES:
-        raise InputError(f"--template must be one of {', '.join(TEMPLATES)}, got {template!r}")
+    check_template(template)
     size = faces.crop_size if template is None else TEMPLATES[template]
     source = faces.root if faces.root.is_dir() else faces.root.parent
     if target.resolve().is_relative_to(source.resolve()):
@@ -131,18 +137,18 @@ def import_set(
                         progress(len(entries), total)
     skipped = (*faces.skipped, *(Skipped(e["source"], e["skipped"]) for e in entries if "skipped" in e))
     written = sorted((entry for entry in entries if "picture" in entry), key=lambda entry: entry["picture"])
-    left = [{"source": entry.name, "skipped": entry.reason} for entry in skipped]
-    own = {entry["source"]: entry for entry in entries if "skipped" in entry}
-    pictures = [*written, *(own.get(entry["source"], entry) for entry in left)]
-    write_json(target / MANIFEST, {**header, "notes": list(faces.notes), "pictures": pictures})
+    manifest = target / MANIFEST if written else None
+    if manifest is not None:
+        left = [{"source": entry.name, "skipped": entry.reason} for entry in skipped]
+        own = {entry["source"]: entry for entry in entries if "skipped" in entry}
+        pictures = [*written, *(own.get(entry["source"], entry) for entry in left)]
+        write_json(manifest, {**header, "notes": list(faces.notes), "pictures": pictures})
     (target / JOURNAL).unlink(missing_ok=True)
     roles: dict[str, int] = {}
     for entry in written:
         roles[entry["role"]] = roles.get(entry["role"], 0) + 1
     people = len({entry["person"] for entry in written})
-    return ImportReport(
-        len(written), reused, people, roles, skipped, faces.notes, size is not None, target / MANIFEST
-    )
+    return ImportReport(len(written), reused, people, roles, skipped, faces.notes, size is not None, manifest)
 
 
 def _named(faces: FaceSet, size: tuple[int, int] | None) -> Iterator[tuple[Sample, str, Entry]]:

@@ -203,3 +203,26 @@ def test_roles_become_folders_and_the_command_tells_it(tmp_path: Path) -> None:
     ]
     told = json.loads(runner.invoke(app, ["data", "import", str(source), str(target), "--json", "--quiet"]).stdout)
     assert (told["written"], told["reused"], told["format"], len(told["skipped"])) == (3, 4, "rmfd", 1)
+
+
+def test_a_failed_import_does_not_bind_the_next(tmp_path: Path) -> None:
+    source, target = tmp_path / "set", tmp_path / "faces"
+    for person in ("ann", "bo"):
+        (source / person).mkdir(parents=True)
+        (source / person / "1.jpg").write_bytes(jpeg(90, 60))
+    runner = CliRunner()
+    command = ["data", "import", str(source), str(target)]
+    failed = runner.invoke(app, [*command, "--template", "edgeface"])
+    assert isinstance(failed.exception, InputError) and "none of 2 pictures" in str(failed.exception)
+    assert "wrote" not in failed.output and not list(tmp_path.rglob("import.*"))
+    assert runner.invoke(app, [*command, "--template", "none"]).exit_code == 0
+    again = runner.invoke(app, [*command, "--template", "edgeface"])
+    assert "other settings" in str(again.exception), "what pictures were written under stays binding"
+    assert len(json.loads((target / "import.json").read_text())["pictures"]) == 2
+
+
+def test_an_unknown_template_is_said_before_the_set_is_read(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["data", "import", str(tmp_path / "none"), str(tmp_path / "x"), "--template", "foo"]
+    )
+    assert "--template must be one of edgeface, insightface, none" in str(done.exception)
