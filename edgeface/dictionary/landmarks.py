@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgeface.data.landmarks import LANDMARKS_NAME, read_table
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError, MissingExtraError
+from edgeface_runtime.regions import coincide
 
 __all__ = [
     "ALIGNED_SPREAD_PX",
@@ -50,7 +51,7 @@ class Landmarks:
     missing: tuple[str, ...] = ()
     """Pictures the file does not name."""
     unusable: tuple[str, ...] = ()
-    """Pictures whose entry is not five finite points."""
+    """Pictures whose entry is not five finite points, or whose points coincide."""
     outside: tuple[str, ...] = ()
     """Pictures with a landmark outside the crop; they are in `points` too."""
 
@@ -154,7 +155,7 @@ def _five(entry: Any) -> Floats | None:
         own = np.asarray(entry, np.float64)
     except (TypeError, ValueError):
         return None
-    return own if own.shape == (5, 2) and bool(np.isfinite(own).all()) else None
+    return own if own.shape == (5, 2) and np.isfinite(own).all() and not coincide(own) else None
 
 
 def aligned_stats(crops: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> LandmarkStats:

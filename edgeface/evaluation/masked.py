@@ -23,6 +23,7 @@ from edgeface.evaluation.pictures import Failures, Pictures, Shot
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.dictionary_model import MIN_KEPT
 from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.regions import coincide
 
 __all__ = ["DictionaryMatcher", "Parts", "exact_look", "segmented_look"]
 
@@ -91,7 +92,10 @@ class DictionaryMatcher:
         done: list[Path] = []
         covered: list[Covered] = []
         codes: NDArray[np.float16] | None = None
-        for batch in pictures.batches(paths, occlusion, failed, progress):
+        for shots in pictures.batches(paths, occlusion, failed, progress):
+            batch = self._placed(shots, failed) if probe else shots
+            if not batch:
+                continue
             found = self._features(np.stack([shot.crop for shot in batch]))
             if codes is None:
                 codes = np.empty((len(paths), *found.shape[1:]), np.float16)
@@ -146,6 +150,16 @@ class DictionaryMatcher:
             "uncovered_probes": self._probes[(False,) * len(names)],
             "refused_probes": sum(n for key, n in self._probes.items() if fdms[key].mean() < MIN_KEPT),
         }
+
+    def _placed(self, shots: Sequence[Shot], failed: Failures) -> list[Shot]:
+        """Those on which a per-face dictionary can place its regions; the others go into `failed`."""
+        placed = []
+        for shot in shots:
+            if self.dictionary.per_face and shot.landmarks is not None and coincide(shot.landmarks):
+                failed[shot.path] = f"{shot.path} has landmarks that coincide: no regions can be placed on them"
+            else:
+                placed.append(shot)
+        return placed
 
     def _features(self, faces: Faces) -> NDArray[np.float16]:
         found = self._parts.features(faces)

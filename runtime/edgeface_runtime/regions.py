@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["FACE_REGIONS", "Box", "Region", "covered_regions", "face_regions", "pixel_box"]
+__all__ = ["FACE_REGIONS", "Box", "Region", "coincide", "covered_regions", "face_regions", "pixel_box"]
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the crop, half-open: pixel x belongs to it where x1 <= x < x2."""
@@ -64,6 +64,18 @@ SIZE_FROM_HEIGHT = 0.866
 keeps its height, while its eyes come together."""
 
 
+def coincide(points: NDArray[np.float64]) -> bool:
+    """Whether a face's landmarks (5, 2) lie so near one another that no regions can be placed on them."""
+    return _face_size(points) < 1
+
+
+def _face_size(points: NDArray[np.float64]) -> float:
+    """The eye distance, or that told from the face's height if that is more; pixels."""
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    apart = float(np.linalg.norm(points[1] - points[0]))
+    return max(apart, SIZE_FROM_HEIGHT * float(np.linalg.norm(mouth - eyes)))
+
+
 def face_regions(landmarks: ArrayLike, cell: tuple[float, float]) -> tuple[Region, ...]:
     """Six regions placed on one face's own landmarks and sized by its eye distance (kind `lmface`).
 
@@ -83,9 +95,7 @@ def face_regions(landmarks: ArrayLike, cell: tuple[float, float]) -> tuple[Regio
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise InputError(f"landmarks must be five finite points (x, y), got shape {points.shape}")
-    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
-    apart = float(np.linalg.norm(points[1] - points[0]))
-    size = max(apart, SIZE_FROM_HEIGHT * float(np.linalg.norm(mouth - eyes)))
+    eyes, mouth, size = points[:2].mean(0), points[3:].mean(0), _face_size(points)
     if size < 1:
         raise InputError("landmarks coincide: no regions can be placed on them")
     middle = float(eyes[0] + mouth[0]) / 2

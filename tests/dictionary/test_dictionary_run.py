@@ -152,7 +152,8 @@ def test_diverging_is_said(people: Path, network: Path, tmp_path: Path, monkeypa
 
 
 def test_box_crops_per_face(people: Path, tmp_path: Path) -> None:
-    """Another network on 128x96 crops, with landmarks of its own per face; one outside, one missing, one damaged."""
+    """Another network on 128x96 crops, with landmarks of its own per face; one outside, one missing, one damaged,
+    one whose landmarks coincide."""
     boxes = tmp_path / "boxes"
     points: dict[str, Any] = {}
     rng = np.random.default_rng(0)
@@ -162,9 +163,10 @@ def test_box_crops_per_face(people: Path, tmp_path: Path) -> None:
         cv2.imwrite(str(boxes / name), cv2.resize(read_image(path), (96, 128)))
         base = np.array([(30, 58), (66, 58), (48, 82), (34, 104), (62, 104)]) + rng.integers(-6, 7, 2)
         points[name] = base.tolist()
-    first, second, third = sorted(points)[:3]
+    first, second, third, fourth = sorted(points)[:4]
     points[first][0][0] = -3
     del points[second]
+    points[fourth] = [[40, 60]] * 5
     (boxes / third).write_bytes(b"\xff\xd8\xff damaged")
     (boxes / "landmarks.json").write_text(json.dumps(points))
     network = tmp_path / "net.safetensors"
@@ -174,13 +176,14 @@ def test_box_crops_per_face(people: Path, tmp_path: Path) -> None:
     result = train_dictionary(settings, boxes, network, tmp_path / "run", quiet=True)
     found = result.dictionary
     assert found is not None and found.per_face and found.masks.shape[2:] == spec.top_size
-    assert result.outside == 1 and set(result.pairs.values()) == {14}
+    assert result.outside == 1 and set(result.pairs.values()) == {13}
     reasons = {entry.path.relative_to(boxes).as_posix(): entry.reason for entry in result.skipped}
-    assert reasons[second] == "no usable landmarks" and "truncated" in reasons[third] and len(reasons) == 2
+    assert reasons[second] == reasons[fourth] == "no usable landmarks"
+    assert "truncated" in reasons[third] and len(reasons) == 3
     own = np.array([(30, 58), (66, 58), (48, 82), (34, 104), (62, 104)])
     assert found.regions_for(own)[4].box != found.regions[4].box
     (start,) = lines(tmp_path / "run", "start")
-    assert (start["landmarks_outside"], start["landmarks_missing"]) == (1, 1)
+    assert (start["landmarks_outside"], start["landmarks_missing"], start["landmarks_unusable"]) == (1, 1, 1)
     assert lines(tmp_path / "run", "classes")[0]["weights"] == "mean embeddings"
 
 

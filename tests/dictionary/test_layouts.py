@@ -139,16 +139,17 @@ def test_landmarks_outside_missing_and_unusable_are_counted(tmp_path: Path) -> N
         "b/2.jpg": inside[:4],
         "b/3.jpg": [[float("nan"), 1], *inside[1:]],
         "b/4.jpg": "none",
+        "b/6.jpg": [[10, 20], [10, 20], [20, 30], [10, 20], [10, 20]],
         "c/1.jpg": inside,
     }
     (tmp_path / "landmarks.json").write_text(json.dumps(table))
-    names = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg", "b/3.jpg", "b/4.jpg", "b/5.jpg"]
+    names = ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg", "b/3.jpg", "b/4.jpg", "b/5.jpg", "b/6.jpg"]
     found = read_landmarks(tmp_path, names, (64, 48))
     assert found is not None
     assert sorted(found.points) == ["a/1.jpg", "a/2.jpg", "b/1.jpg"]
     assert found.outside == ("a/2.jpg", "b/1.jpg"), "counted, not dropped"
     assert found.missing == ("b/5.jpg",)
-    assert found.unusable == ("b/2.jpg", "b/3.jpg", "b/4.jpg")
+    assert found.unusable == ("b/2.jpg", "b/3.jpg", "b/4.jpg", "b/6.jpg")
 
 
 def test_landmark_files_that_cannot_be_used(tmp_path: Path) -> None:

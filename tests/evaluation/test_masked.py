@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from edgeface.evaluation.masked import DictionaryMatcher, Parts, exact_look, seg
 from edgeface_calibration.occluders import Occluded
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.errors import InputError
-from edgeface_runtime.regions import Region
+from edgeface_runtime.regions import FACE_REGIONS, Region
 
 LEFT, RIGHT = Region("left", (0, 0, 48, 112)), Region("right", (48, 0, 96, 112))
 
@@ -182,3 +183,15 @@ def test_equals_the_network_masked_by_hand(images: Path) -> None:
     np.testing.assert_allclose(found, wanted, atol=1e-3)  # features are kept in half precision
     every = np.array([(i, i) for i in range(len(paths))])
     np.testing.assert_allclose(matcher.pair_scores(gallery, probes, every), wanted.diagonal(), atol=1e-3)
+
+
+def test_a_face_whose_landmarks_coincide_is_left_out(images: Path) -> None:
+    regions = tuple(Region(name, (0, 0, 96, 112)) for name in FACE_REGIONS)
+    per_face = MaskDictionary("lmface", regions, np.ones((6, 3, 1, 1), bool), (112, 96), per_face=True)
+    points = [[30, 50], [66, 50], [48, 70], [34, 90], [62, 90]]
+    table = {path.relative_to(images).as_posix(): points for path in images.rglob("*.png")}
+    (images / "landmarks.json").write_text(json.dumps({**table, "Ann/Ann_0002.png": [[40, 60]] * 5}))
+    matcher = DictionaryMatcher(per_face, parts(), segmented_look(per_face, lambda f: f.all(3)), "all")
+    result = evaluate_identify(matcher, images)
+    assert result.probes == 5 and list(result.failures) == ["Ann/Ann_0002.png"]
+    assert "coincide" in result.failures["Ann/Ann_0002.png"]
