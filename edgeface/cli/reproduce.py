@@ -62,7 +62,11 @@ def reproduce(
         check_parent(folder)
     named = os.environ.get("EDGEFACE_DATA")
     where = data or (Path(named) if named else None)
-    found = run(recipe, Settings(scale, where, work, _values(values or [])), output.note)
+    try:
+        found = run(recipe, Settings(scale, where, work, _values(values or [])), output.note)
+    except KeyboardInterrupt:  # the command inside has just told how it, not this one, goes on
+        output.note(f"stopped: the same edgeface reproduce {name} goes on from here, without --resume")
+        raise
     differences = compare_rows(found)
     header, rows = summary(found)
     command = "edgeface " + shlex.join(_words(sys.argv[1:]))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from edgeface.cli.main import app
 from edgeface.workflows import reproduce as module
 from edgeface.workflows.recipe import HOW, fill, find_recipe, list_recipes, placeholders, read_recipe
 from edgeface.workflows.reproduce import Settings, reproduce
@@ -199,3 +202,18 @@ def test_a_failed_command_stops_the_run(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ended with code 2; run reproduce again"):
         reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
     assert not list((tmp_path / "work").rglob("step.json"))
+
+
+def test_stopped_it_says_that_the_same_command_goes_on(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(words: list[str], stdout: int | None) -> str:
+        sys.stderr.write("stopped after 0 finished epochs; go on with the same command and --resume\n")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_edgeface", stopped)
+    command = ["reproduce", str(recipe), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "results")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 130
+    last = done.stderr.splitlines()[-1]
+    assert last == f"stopped: the same edgeface reproduce {recipe} goes on from here, without --resume"
