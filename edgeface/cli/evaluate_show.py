@@ -48,6 +48,8 @@ def _show_verify(output: Output, result: VerifyResult) -> None:
     output.table(result.protocol, ("measure", "value", "95 % over people"), rows)
     if result.missing:
         output.note(f"{result.missing} pairs left out, first missing: {', '.join(result.missing_first)}")
+    for note in result.fold_notes:
+        output.note(note)
 
 
 def _show_identify(output: Output, result: IdentifyResult) -> None:
@@ -56,7 +58,7 @@ def _show_identify(output: Output, result: IdentifyResult) -> None:
         ("rank-5", f"{100 * result.rank5:.2f} %", _range(result.rank5_interval, 100)),
     ]
     counts = {"people": result.people, "gallery pictures": result.gallery_pictures, "probes": result.probes}
-    left = {"strangers": result.strangers, "missing": len(result.missing), "damaged": result.unusable}
+    left = {"strangers": result.strangers, "missing": len(result.missing), "left out": len(result.failures)}
     counts |= {name: number for name, number in left.items() if number}
     rows += [(name, str(number), "") for name, number in counts.items()]
     output.table(result.protocol, ("measure", "value", "95 % over people"), rows)

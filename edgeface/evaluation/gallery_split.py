@@ -9,11 +9,11 @@ a file          JSON, {"gallery": ["person/file.jpg", ...], "probes": [...]}
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeface.data.folders import scan
+from edgeface.data.folders import FaceFolder, scan
 from edgeface.data.split import divide
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import require_file
@@ -34,8 +34,8 @@ class GallerySplit:
     probes: tuple[Picture, ...]
     missing: tuple[str, ...] = ()
     """Pictures a file asks for that are not there."""
-    unusable: int = 0
-    """Pictures whose first bytes are no picture's, left out of both."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Pictures whose first bytes are no picture's, left out of both: name -> reason."""
 
 
 def first_pictures(images: Path) -> GallerySplit:
@@ -51,7 +51,7 @@ def first_pictures(images: Path) -> GallerySplit:
     if not probes:
         raise InputError(f"{images}: nobody has two pictures, so there is no probe to identify")
     enrolled = tuple((path, folder.identities[label]) for label, path in gallery.items())
-    return GallerySplit(images, enrolled, images, tuple(probes), unusable=len(folder.skipped))
+    return GallerySplit(images, enrolled, images, tuple(probes), unusable=_unusable(folder))
 
 
 def two_folders(gallery: Path, probes: Path) -> GallerySplit:
@@ -62,7 +62,7 @@ def two_folders(gallery: Path, probes: Path) -> GallerySplit:
         tuple((path, one.identities[label]) for path, label in one.samples),
         probes,
         tuple((path, other.identities[label]) for path, label in other.samples),
-        unusable=len(one.skipped) + len(other.skipped),
+        unusable=_unusable(one, other),
     )
 
 
@@ -78,7 +78,7 @@ def split_by_fractions(images: Path, fractions: Sequence[float] = (0.7, 0.15, 0.
         raise InputError(f"{images}: nobody has enough pictures for a probe")
     person = {path: folder.identities[label] for path, label in folder.samples}
     train, test = (tuple((path, person[path]) for path in parts[part]) for part in ("train", "test"))
-    return GallerySplit(images, train, images, test, unusable=len(folder.skipped))
+    return GallerySplit(images, train, images, test, unusable=_unusable(folder))
 
 
 def split_by_file(images: Path, file: Path) -> GallerySplit:
@@ -114,3 +114,13 @@ def split_by_file(images: Path, file: Path) -> GallerySplit:
     if not gallery or not probes:
         raise InputError(f"{file}: no gallery picture or no probe is in {images}, first missing {missing[:1]}")
     return GallerySplit(images, gallery, images, probes, tuple(missing))
+
+
+def _unusable(*folders: FaceFolder) -> dict[str, str]:
+    """What the folders skipped; of several folders, where one name may be in both, by its whole path."""
+    found = {}
+    for folder in folders:
+        for entry in folder.skipped:
+            name = entry.path if len(folders) > 1 else entry.path.relative_to(folder.root)
+            found[name.as_posix()] = entry.reason
+    return found

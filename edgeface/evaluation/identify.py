@@ -50,7 +50,7 @@ class IdentifyResult:
     unusable: int
     """Pictures left out because their first bytes are no picture's."""
     failures: dict[str, str]
-    """Pictures that cannot be read or show no face, with the reason."""
+    """Those, and pictures that cannot be decoded or show no face, with the reason."""
     occlusion: str
     masking: str
     """The kind of a mask dictionary, empty without one."""
@@ -141,8 +141,8 @@ def evaluate_identify(
         probes=len(truth),
         missing=split.missing,
         strangers=len(split.probes) - len(asked),
-        unusable=split.unusable,
-        failures=failures,
+        unusable=len(split.unusable),
+        failures={**split.unusable, **failures},
         occlusion=occlusion.label if occlusion else "none",
         masking=matcher.label,
         seed=occlusion.seed if occlusion else 0,

@@ -74,6 +74,8 @@ class VerifyResult:
     """Pairs left out because a picture cannot be read or shows no face."""
     failures: dict[str, str]
     """Those pictures, with the reason."""
+    fold_notes: tuple[str, ...]
+    """Folds left without genuine or without impostor pairs, one line each: their accuracy is of one kind only."""
     occlusion: str
     masking: str
     """The kind of a mask dictionary, empty without one."""
@@ -160,12 +162,25 @@ def evaluate_pairs(
         "missing_first": tuple(entry.picture for entry in report.missing[:5]) if missing else (),
         "left_out": len(listed) - len(pairs),
         "failures": failed,
+        "fold_notes": _fold_notes(pairs, sorted(wanted)),
         "occlusion": occlusion.label if occlusion else "none",
         "masking": matcher.label,
         "seed": occlusion.seed if occlusion else 0,
         "ran_on": matcher.describe(),
     }
     return _judge(kept, facts)
+
+
+def _fold_notes(pairs: Sequence[Pair], folds: Sequence[int]) -> tuple[str, ...]:
+    """What is wrong with each fold that has not both kinds of pairs."""
+    notes = []
+    for fold in folds:
+        kinds = {pair.genuine for pair in pairs if pair.fold == fold}
+        if not kinds:
+            notes.append(f"fold {fold} has no pair left and is not counted")
+        elif len(kinds) < 2:
+            notes.append(f"fold {fold} has only {'genuine' if kinds.pop() else 'impostor'} pairs left")
+    return tuple(notes)
 
 
 def _encode(

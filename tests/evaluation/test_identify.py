@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgeface.evaluation import Occlusion, evaluate_identify
+from edgeface.evaluation.gallery_split import two_folders
 from edgeface_calibration.occluders import Occluded
 from edgeface_runtime.errors import InputError
 
@@ -60,3 +61,15 @@ def test_nobody_twice(told: Any) -> None:
     with pytest.raises(InputError, match="nobody has two pictures"):
         evaluate_identify(told.embedder(), told.root)
     assert told.calls == []
+
+
+def test_damaged_pictures_are_named(people: Any) -> None:
+    (people.root / "Ann" / "text.jpg").write_text("no picture")
+    whole = (people.root / "Bob" / "Bob_0002.png").read_bytes()
+    (people.root / "Cid" / "cut.png").write_bytes(whole[:60])
+    result = evaluate_identify(people.embedder(), people.root)
+    assert (result.probes, result.unusable) == (3, 1)
+    assert result.failures["Ann/text.jpg"] == "not a picture in spite of its name"
+    assert sorted(result.failures) == ["Ann/text.jpg", "Cid/cut.png"]
+    both = evaluate_identify(people.embedder(), two_folders(people.root, people.root))
+    assert {str(people.root / "Ann" / "text.jpg"), "Cid/cut.png"} == set(both.failures)

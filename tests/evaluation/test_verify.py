@@ -106,6 +106,18 @@ def test_missing_pictures_are_counted(people: Any, pairs_file: Callable[[str], P
     assert result.missing_first == ("Bob/Bob_0009.jpg", "Cid/Cid_0008.jpg", "Ann/Ann_0007.jpg")
 
 
+def test_a_fold_of_one_kind_is_named(people: Any, pairs_file: Callable[[str], Path]) -> None:
+    assert evaluate_pairs(people.embedder(), people.root, pairs_file(PAIRS)).fold_notes == ()
+    text = PAIRS.replace("Bob\t1\t2", "Bob\t1\t9").replace("Cid\t2\tAnn\t2", "Cid\t8\tAnn\t7")
+    result = evaluate_pairs(people.embedder(), people.root, pairs_file(text))
+    assert result.fold_notes == ("fold 2 has only impostor pairs left", "fold 3 has only genuine pairs left")
+    empty = PAIRS.replace("Bob\t1\t2", "Bob\t1\t9").replace("Bob\t2\tCid\t1", "Bob\t2\tCid\t9")
+    result = evaluate_pairs(people.embedder(), people.root, pairs_file(empty))
+    assert result.fold_notes == ("fold 2 has no pair left and is not counted",) and len(result.fold_accuracies) == 2
+    with pytest.raises(InputError, match=r"fold 1 has no threshold: .* \(3\) have only genuine pairs left"):
+        evaluate_pairs(people.embedder(), people.root, pairs_file(text), folds=(1, 3))
+
+
 def test_some_folds(people: Any, pairs_file: Callable[[str], Path]) -> None:
     body = PAIRS.splitlines()[1:]
     lines = ["3\t2", *(line for at in (0, 2, 4) for line in (*[body[at]] * 2, *[body[at + 1]] * 2))]
