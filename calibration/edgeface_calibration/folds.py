@@ -46,9 +46,10 @@ def ten_fold(scores: ArrayLike, genuine: ArrayLike, folds: ArrayLike) -> FoldAcc
         own = numbers == name
         if len(kinds := np.unique(labels[~own])) < 2:
             others = ", ".join(str(other) for other in names if other != name)
+            kind = "genuine" if kinds[0] else "impostor"
             raise InputError(
-                f"fold {name} has no threshold: the other folds ({others}) have only "
-                f"{'genuine' if kinds[0] else 'impostor'} pairs left: add their missing pictures, or choose other folds"
+                f"fold {name} has no threshold: the other folds ({others}) have only {kind} pairs left: "
+                "add their missing pictures, or choose other folds"
             )
         threshold = best_threshold(values[~own], labels[~own])
         thresholds.append(threshold)

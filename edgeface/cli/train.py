@@ -148,7 +148,7 @@ def train(
         )
     except ValueError as exc:
         raise InputError(str(exc)) from exc
-    claim_folder(out, resume)
+    claim_folder(out, resume, stage)
     given = {
         "--arch": arch,
         "--width": width,
@@ -165,7 +165,11 @@ def train(
     folder = scan(data)
     if prune_first is not None:
         init = _pruned(init, prune_first, data, out, seed, resume)
-    result = run(settings, folder, out, init, mask=mask if start else None, resume=resume, quiet=quiet)
+    chosen = {"--from": start, **given, "--mask": mask, "--prune-first": prune_first}
+    if start is None and arch is None:
+        chosen["--arch"] = "iresnet50"
+    asked = " ".join(f"{flag} {value}" for flag, value in chosen.items() if value is not None)
+    result = run(settings, folder, out, init, mask=mask if start else None, resume=resume, quiet=quiet, words=asked)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
     output.data(

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from edgeface.models.checkpoint import write_tensors
-from edgeface.training.state import LOG_NAME, RUN_NAME
+from edgeface.training.state import LOG_NAME, RUN_NAME, refuse_other_stage
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_json
 
@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 DICTIONARY_NAME, GENERATORS_NAME, PLOT_NAME = "dictionary.npz", "generators.safetensors", "dictionary.png"
+FLAGS = {"kind": "--mask", "weight_of_difference": "--lambda"}
+"""Settings whose flag has another name."""
 FORMAT = "edgeface-dictionary-run"
 VERSION = 1
 
@@ -57,7 +59,7 @@ class Identity:
         """What makes `now` another run, in words."""
         keys = sorted({*self.settings, *now.settings})
         found = [
-            f"{key} {self.settings.get(key)}, now {now.settings.get(key)}"
+            f"{FLAGS.get(key, '--' + key.replace('_', '-'))} {self.settings.get(key)}, now {now.settings.get(key)}"
             for key in keys
             if self.settings.get(key) != now.settings.get(key)
         ]
@@ -105,6 +107,7 @@ def claim(folder: Path, identity: Identity, resume: bool) -> None:
     path = folder / RUN_NAME
     if not path.is_file():
         raise InputError(f"{folder} holds no run to resume ({RUN_NAME} is missing): leave --resume out to start one")
+    refuse_other_stage(folder, "dictionary")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("format") != FORMAT or data.pop("version") != VERSION:

@@ -59,7 +59,7 @@ class SegmentTraining:
 
 def claim_run(out: Path, resume: bool) -> None:
     """Refuse to write over a run, or to resume where there is none; InputError in one line."""
-    claim_folder(out, resume)
+    claim_folder(out, resume, "segmenter")
     if not resume and (out / MODEL_NAME).exists():
         raise InputError(f"{out} holds a segmenter already ({MODEL_NAME}): choose another --out")
 

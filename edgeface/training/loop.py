@@ -49,6 +49,7 @@ def train(
     mask: str | None = None,
     resume: bool = False,
     quiet: bool = False,
+    words: str = "",
 ) -> TrainResult:
     """Train one stage.
 
@@ -61,6 +62,7 @@ def train(
         mask: decoder, spatial or vector adds such a mask to a checkpoint without one.
         resume: go on after the last finished epoch; settings, data and start must be the same.
         quiet: no progress bar and no lines on stderr.
+        words: `init` in words, such as the flags that chose it, to tell runs apart; default: its name.
 
     Raises:
         InputError: bad data, a folder that holds another run, or flags that contradict each other.
@@ -69,7 +71,7 @@ def train(
         GateError: the loss is not a number any more; the last finished epoch is kept.
     """
     ranks = ranks_from_environment()
-    claim_folder(out, resume)
+    claim_folder(out, resume, settings.stage)
     prepare_cpu(settings.threads)
     device = choose_device(settings.device, ranks.local)
     with process_group(ranks, device), Monitor(quiet or not ranks.first) as monitor:
@@ -83,7 +85,7 @@ def train(
             monitor.say(f"left out {len(faces.folder.skipped)} pictures in all, listed in {out / LOG_NAME}")
         for note in faces.landmarks.notes if faces.landmarks else ():
             monitor.say(note)
-        job = _prepare(settings, faces, out, init, mask, resume, ranks, device, monitor)
+        job = _prepare(settings, faces, out, init, mask, resume, ranks, device, monitor, words)
         return job.run()
 
 
@@ -109,15 +111,16 @@ def _prepare(
     ranks: Ranks,
     device: torch.device,
     monitor: Monitor,
+    words: str,
 ) -> Job:
     """Network, class weights and optimiser, new or as they were."""
     old = read_run(out) if resume else None
-    identity = _identity(settings, faces, out, init, mask, ranks, old)
+    identity = _identity(settings, faces, out, init, mask, ranks, old, words)
     state = load_state(out / STATE_NAME, identity) if resume else None
     if state is not None:
         model, meta = FaceNet(state.spec).train(), state.meta
         people = len(faces.folder.identities)
-        margin, words = MarginSoftmax(model.spec.embedding, people, *MARGINS[settings.loss]), "resumed"
+        margin, origin = MarginSoftmax(model.spec.embedding, people, *MARGINS[settings.loss]), "resumed"
     else:
         if init is None:
             raise InputError(f"{out} has no finished epoch: give the same --arch or --from again")
@@ -126,7 +129,7 @@ def _prepare(
             raise InputError(f"--freeze {settings.freeze} keeps what is trained: give a trained network with --from")
         if settings.freeze == "network" and model.spec.mask is None:
             raise InputError("--freeze network leaves nothing to learn: add a mask with --mask, or freeze the trunk")
-        margin, words = start_margin(settings, model.to(device), meta, faces, init)
+        margin, origin = start_margin(settings, model.to(device), meta, faces, init)
     precision = choose_precision(settings.precision, device)
     step = TrainStep(model, margin, precision, freeze=settings.freeze, pattern_weight=settings.pattern_weight).to(
         device
@@ -165,14 +168,14 @@ def _prepare(
         "learning": sum(parameter.numel() for parameter in step.learning),
         "landmarks": "template" if faces.landmarks is None else "landmarks.json",
         "landmark_notes": list(faces.landmarks.notes) if faces.landmarks else [],
-        "class_weights": words,
+        "class_weights": origin,
         "resumed_after": state.epochs if state else 0,
     }
     log.write("start", **described)
     monitor.say(
         f"{settings.stage}: {faces.folder.name}; {cost.parameters / 1e6:.2f} M parameters on "
         f"{described['device']} in {precision}, {described['threads']} threads, {ranks.world} process(es); "
-        f"class weights: {words}"
+        f"class weights: {origin}"
     )
     losses = state.losses if state else ()
     return Job(settings, faces, out, identity, ranks, device, monitor, log, meta, step, optimizer, losses)
@@ -186,19 +189,20 @@ def _identity(
     mask: str | None,
     ranks: Ranks,
     old: Run | None,
+    words: str,
 ) -> Run:
     """What this run is; on resuming, checked against what it was."""
     if init is None:
         if old is None:
             raise InputError("nothing to start from: give --arch or --from")
-        words, digest = old.start, old.start_digest
+        name, digest = old.start, old.start_digest
     elif isinstance(init, ArchSpec):
         text = json.dumps(init.to_dict(), sort_keys=True)
-        words, digest = init.name, hashlib.sha256(f"{text} {mask}".encode()).hexdigest()
+        name, digest = init.name, hashlib.sha256(f"{text} {mask}".encode()).hexdigest()
     else:
         weights = weights_digest(load_checkpoint(init).model)  # its metadata may gain a measured accuracy meanwhile
-        words, digest = init.name, hashlib.sha256(f"{weights} {mask}".encode()).hexdigest()
-    asked = Run(settings, faces.folder.name, faces.digest, words, digest, ranks.world)
+        name, digest = init.name, hashlib.sha256(f"{weights} {mask}".encode()).hexdigest()
+    asked = Run(settings, faces.folder.name, faces.digest, words or name, digest, ranks.world)
     if old is None:
         return asked
     old.refuse_other(asked, out)

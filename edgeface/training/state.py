@@ -37,6 +37,7 @@ __all__ = [
     "read_class_weights",
     "read_run",
     "read_spec",
+    "refuse_other_stage",
     "save_state",
     "weights_digest",
     "write_run",
@@ -44,6 +45,8 @@ __all__ = [
 
 FORMAT = "edgeface-training-state"
 VERSION = 1
+KINDS = {"edgeface-segmenter-run": "segmenter", "edgeface-dictionary-run": "dictionary"}
+"""Format of `run.json`: the stage it is of, where the settings in it name none."""
 RUN_NAME, STATE_NAME, LOG_NAME = "run.json", "state.safetensors", "log.jsonl"
 LAST_NAME, MODEL_NAME = "last.safetensors", "model.safetensors"
 
@@ -57,7 +60,7 @@ class Run:
     """The data set in words."""
     data_digest: str
     start: str
-    """The starting point in words."""
+    """The starting point in words, such as the flags that chose it."""
     start_digest: str
     """SHA-256 of the checkpoint's weights or of the architecture, and of the mask asked for."""
     world: int
@@ -75,7 +78,8 @@ class Run:
         if self.data_digest != other.data_digest:
             found.append(f"data {self.data}, now {other.data}")
         if self.start_digest != other.start_digest:
-            found.append(f"start {self.start}, now {other.start}")
+            same = "another of that name"
+            found.append(f"start {self.start}, now {same if other.start == self.start else other.start}")
         if self.world != other.world:
             found.append(f"{self.world} processes, now {other.world}")
         if found:
@@ -113,8 +117,8 @@ class State:
                 optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
 
 
-def claim_folder(folder: Path, resume: bool) -> None:
-    """Refuse to write over a run, or to resume where there is none.
+def claim_folder(folder: Path, resume: bool, stage: str = "clean") -> None:
+    """Refuse to write over a run, or to resume where there is none or one of another kind.
 
     Raises:
         InputError: in one line, what to do instead.
@@ -126,6 +130,25 @@ def claim_folder(folder: Path, resume: bool) -> None:
         raise InputError(f"{folder} holds a run already ({present[0]}): go on with --resume, or choose another --out")
     if resume and not (folder / RUN_NAME).is_file():
         raise InputError(f"{folder} holds no run to resume ({RUN_NAME} is missing): leave --resume out to start one")
+    if resume:
+        refuse_other_stage(folder, stage)
+
+
+def refuse_other_stage(folder: Path, stage: str) -> None:
+    """Refuse to go on with `stage` where the folder's run is one of another kind; both of a network are one kind.
+
+    Raises:
+        InputError: in one line.
+    """
+    try:
+        data = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+        found = KINDS.get(data["format"]) or str(data["settings"]["stage"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # damaged or foreign: what reads it next says so
+    if found != stage and {found, stage} & set(KINDS.values()):
+        raise InputError(
+            f"cannot resume {folder}: it was made with --stage {found}, now {stage}: use the same, or another --out"
+        )
 
 
 def write_run(folder: Path, run: Run) -> None:

@@ -96,6 +96,12 @@ def test_patterns_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
     network = ("--arch", "iresnet18", "--width", ".125", "--mask", "spatial")
     first = cli(*common, "--out", tmp_path / "a", *network)
     assert first.code == 0, first.err
+    wider = cli(*common, "--out", tmp_path / "a", *network, "--width", ".25", "--resume", "--quiet")
+    asked = "--arch iresnet18 --width {} --mask spatial"
+    assert wider.code == 2 and f"start {asked.format(0.125)}, now {asked.format(0.25)}: use" in wider.err
+    for stage, data in (("segmenter", ()), ("occluded", network)):
+        other = cli(*common, "--out", tmp_path / "a", "--stage", stage, *data, "--resume", "--quiet")
+        assert other.code == 2 and f"--stage clean, now {stage}" in other.err, other.err
     more = ("--stage", "occluded", "--patterns", 4, "--freeze", "network", "--background", "random")
     second = cli(*common, "--out", tmp_path / "b", "--from", tmp_path / "a" / "model.safetensors", *more)
     assert second.code == 0 and second.data["done"], second.err

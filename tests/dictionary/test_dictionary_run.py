@@ -109,11 +109,13 @@ def test_resuming_goes_on_with_the_next_region(
 def test_what_would_lose_something_is_refused(trained: Path, people: Path, network: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a run already"):
         train_dictionary(TINY, people, network, trained, quiet=True)
-    with pytest.raises(InputError, match=r"cannot resume .* seed 0, now 1"):
+    with pytest.raises(InputError, match=r"cannot resume .* --seed 0, now 1"):
         train_dictionary(replace(TINY, seed=1), people, network, trained, resume=True, quiet=True)
     with pytest.raises(InputError, match="no run to resume"):
         train_dictionary(TINY, people, network, tmp_path / "none", resume=True, quiet=True)
-    with pytest.raises(ArtefactError, match="of another run"):
+    with pytest.raises(InputError, match=r"cannot resume .* with --mask lm2, now grid"):
+        train_dictionary(replace(TINY, kind="grid"), people, network, trained, resume=True, quiet=True)
+    with pytest.raises(InputError, match="made with --stage clean, now dictionary"):
         train_dictionary(TINY, people, network, network.parent, resume=True, quiet=True)
 
 
