@@ -46,6 +46,8 @@ def run_dictionary(
         raise InputError("--stage dictionary needs a trained network: give --from CKPT")
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError("--stage dictionary runs in one process: start it without torchrun")
+    if other.get("grid") is not None and mask not in (None, "grid"):
+        raise InputError(f"--grid is for --mask grid: --mask {mask} has regions of its own, leave --grid out")
     given: dict[str, Any] = {"kind": mask, "epochs": epochs, "batch": batch, "lr": lr, "seed": seed, "device": device}
     given |= {"threads": threads, **other}
     try:

@@ -37,6 +37,8 @@ def test_bad_input(tmp_path: Path) -> None:
     for extra, words in (
         ([], "give --from CKPT"),
         (["--from", "x.safetensors", "--mask", "lm7"], "unknown --mask 'lm7'"),
+        (["--from", "x.safetensors", "--mask", "lm1", "--grid", "4"], "--grid is for --mask grid"),
+        (["--from", "x.safetensors", "--grid", "4"], "x.safetensors"),
         (["--from", str(tmp_path / "x.safetensors")], "not found"),
     ):
         failed = runner.invoke(app, [*start, *extra])
