@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+LEAST_IOU = 0.5
+"""Under it a segmenter's pixels, marked wrongly or missed, outnumber those it marks rightly."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -96,6 +99,8 @@ def export(
     if parts is not None:
         names = ", ".join(parts.masks.names)
         output.line(f"dictionary: {parts.masks.kind}, {len(parts.masks.names)} regions: {names}")
+        if "warning" in parts.notes:
+            output.line(f"warning: {segmenter}: {parts.notes['warning']}")
 
 
 def _parts(dictionary: Path | None, segmenter: Path | None, opset: int) -> DictionaryParts | None:
@@ -122,6 +127,12 @@ def _parts(dictionary: Path | None, segmenter: Path | None, opset: int) -> Dicti
         "pixel_accuracy": meta.pixel_accuracy,
         "held_out": meta.held_out,
     }
+    if meta.iou is None:
+        notes["warning"] = "its IoU was never measured, so nobody knows whether it finds what covers a face"
+    elif meta.iou < LEAST_IOU:
+        notes["warning"] = (
+            f"its IoU is {meta.iou:.2f}, it marks or misses more wrongly than it marks rightly: train it longer"
+        )
 
     def write(path: Path, faces: NDArray[np.uint8]) -> dict[str, Any]:
         return {"parity": compare_segmenter(covers, export_segmenter(covers, path, opset), faces).to_dict()}
@@ -152,6 +163,13 @@ def build(
     source = open_bundle(bundle)
     if out is not None:
         claim_file(out, "engine", is_engine, force)
+    unused = None
+    if source.manifest.dictionary is not None:
+        unused = (
+            f"the engine is the network without its mask dictionary ({source.manifest.masking}): "
+            "enroll, identify and evaluate run this bundle on onnxruntime only"
+        )
+        output.line(f"warning: {unused}")  # before the minutes that building may take
     path = out or engine_path(source.model_sha256(precision), backend)
     with phases(quiet) as progress:
         built = build_engine(
@@ -165,7 +183,7 @@ def build(
             progress=progress,
         )
     output.wrote(path)
-    output.data({"engine": str(path), **built.to_dict()})
+    output.data({"engine": str(path), **built.to_dict(), "dictionary_unused": unused})
     layers = ", ".join(f"{number} {kind}" for kind, number in sorted(built.layers.items()))
     profile = built.profile
     output.line(f"{built.flavour} {built.tensorrt_version}, {built.precision}, built in {built.build_s:.1f} s")

@@ -115,6 +115,24 @@ def test_tensorrt_is_refused(parts: Parts, cli: Callable[..., Any]) -> None:
     assert found.code == 2 and "runs on onnxruntime only for now" in found.err
 
 
+def test_an_engine_does_not_mask(
+    parts: Parts, chain: Any, cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeface_export import build
+    from edgeface_runtime.engine import Profile
+
+    def built(onnx: Path, out: Path, backend: str, **_: object) -> build.BuiltEngine:
+        return build.BuiltEngine(backend, "1", "a", "b", "fp32", Profile(1, 1, 8), None, None, None)
+
+    monkeypatch.setattr(build, "build_engine", built)
+    given = ("--precision", "fp32", "--out", tmp_path / "a.engine")
+    words = "the engine is the network without its mask dictionary (lm2)"
+    assert f"warning: {words}" in cli("build", parts.bundle, *given).out
+    assert cli("build", parts.bundle, *given, "--json").data["dictionary_unused"].startswith(words)
+    plain = cli("build", chain.bundle, *given)
+    assert plain.code == 0 and "warning" not in plain.out
+
+
 def test_one_part_needs_the_other(parts: Parts, chain: Any, cli: Callable[..., Any], tmp_path: Path) -> None:
     for given, missing in (("--dictionary", "--segmenter"), ("--segmenter", "--dictionary")):
         found = cli("export", chain.dense, "--out", tmp_path / "b", given, parts.masks)
@@ -137,5 +155,11 @@ def test_export_takes_both_and_refuses_what_is_neither(
     assert found.code == 0, found
     told = found.data["dictionary"]["segmenter"]
     assert (told["arch"], told["data"], told["parity"]["faces"]) == ("unet-light", "noise", 2)
+    assert "never measured" in told["warning"]
+    for iou, warned in ((0.02, True), (0.8, False)):
+        save_segmenter(segmenter, build_segmenter("unet-light").eval(), SegmenterMeta(iou=iou))
+        again = ("--out", tmp_path / "c", *given, "--segmenter", segmenter, "--force")
+        out = cli("export", chain.dense, *again).out
+        assert (f"warning: {segmenter}: its IoU is 0.02, it marks or misses more wrongly" in out) == warned
     assert cli("identify", tmp_path / "b", chain.photo, "--gallery", parts.gallery, "--threshold", 0.1).code in (0, 1)
     assert cli("inspect", segmenter, "--json").data["kind"] == "segmenter"
