@@ -47,6 +47,9 @@ def evaluate(
     record: Annotated[bool, typer.Option("--record", help="Write the result into the checkpoint or bundle.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the result to this JSON file.")] = None,
     scores: Annotated[Path | None, typer.Option(help="Keep every score here (.npz), to compare later.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep what uncovered pictures are embedded to, and take it.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="For a bundle: onnxruntime, tensorrt, tensorrt-rtx.")] = "onnxruntime",
     precision: Annotated[str, typer.Option(help="fp32, fp16, or auto: fp16 for TensorRT, else fp32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -78,6 +81,7 @@ def evaluate(
             record=record,
             out=out,
             scores=scores,
+            cache=cache,
             opening={"backend": backend, "precision": precision, "device": device, "threads": threads},
         ),
         Output(json, quiet),

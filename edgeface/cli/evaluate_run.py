@@ -48,6 +48,7 @@ class Asked:
     record: bool
     out: Path | None
     scores: Path | None
+    cache: Path | None
     opening: dict[str, Any]
     """backend, precision, device, threads."""
 
@@ -80,14 +81,14 @@ def run(asked: Asked, output: Output) -> None:
     with open_matcher(
         asked.model, dictionary=asked.dictionary, segmenter=asked.segmenter, **asked.opening
     ) as matcher:
-        result = _measure(asked, matcher, output, "embedding")
-    data = result.to_dict()
+        result, cached = _measure(asked, asked.model, matcher, output, "embedding")
+    data = {**result.to_dict(), **cached}
     other = None
     if asked.against is not None and kept is None:
         with open_matcher(asked.against, **asked.opening) as matcher:
-            other = _measure(asked, matcher, output, "embedding the other")
+            other, cached = _measure(asked, asked.against, matcher, output, "embedding the other")
         kept = other.scores
-        data["against"] = other.to_dict()
+        data["against"] = {**other.to_dict(), **cached}
     comparison = None if kept is None else compare(result.scores, kept)
     if comparison is not None:
         data["comparison"] = comparison.to_dict()
@@ -139,6 +140,10 @@ def _check(asked: Asked) -> None:
         raise InputError(f"--folds {asked.folds}: a fold's threshold comes from the others: two or more are needed")
     if not asked.images.is_dir():
         raise InputError(f"--images {asked.images} is not a folder")
+    if asked.cache is not None:
+        from edgeface.evaluation.encoded_cache import check_cache
+
+        check_cache(asked.cache)
 
 
 def _check_covered(asked: Asked) -> None:
@@ -147,6 +152,7 @@ def _check_covered(asked: Asked) -> None:
         "--dictionary": asked.dictionary is not None,
         "--against": asked.against is not None,
         "--scores": asked.scores is not None,
+        "--cache": asked.cache is not None,
         "--record": asked.record,
     }
     wrong = [flag for flag, there in given.items() if there]
@@ -166,7 +172,23 @@ def _cover(asked: Asked) -> Occlusion | None:
     return None if asked.occlusion == "none" else Occlusion(asked.occlusion, asked.share, asked.seed)
 
 
-def _measure(asked: Asked, matcher: Matcher, output: Output, title: str) -> VerifyResult | IdentifyResult:
+def _measure(
+    asked: Asked, model: Path, matcher: Matcher, output: Output, title: str
+) -> tuple[VerifyResult | IdentifyResult, dict[str, int]]:
+    """One system's result; with --cache also how many pictures' codes were taken from there."""
+    if asked.cache is None:
+        return _judge(asked, matcher, output, title), {}
+    from edgeface.evaluation.encoded_cache import CachedMatcher, network_facts
+
+    kept = CachedMatcher(matcher, asked.cache, network_facts(model))
+    result = _judge(asked, kept, output, title)
+    for note in kept.notes:
+        output.note(note)
+    output.note(f"{kept.taken} pictures taken from {asked.cache}, {kept.put} put there")
+    return result, {"cached": kept.taken}
+
+
+def _judge(asked: Asked, matcher: Matcher, output: Output, title: str) -> VerifyResult | IdentifyResult:
     from edgeface.evaluation import evaluate_identify, evaluate_pairs
 
     common: dict[str, Any] = {"occlusion": _cover(asked), "name": asked.name, "align": asked.align}

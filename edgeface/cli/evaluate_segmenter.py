@@ -35,6 +35,7 @@ def run_segmenter(asked: Asked, output: Output) -> None:
         "--align": asked.align or None,
         "--against": asked.against,
         "--scores": asked.scores,
+        "--cache": asked.cache,
         "--name": asked.name,
         "--protocol": None if asked.protocol == "verify" else asked.protocol,
     }

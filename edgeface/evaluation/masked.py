@@ -76,6 +76,7 @@ class DictionaryMatcher:
         self.dictionary = dictionary
         self.size = dictionary.input_size
         self.label = dictionary.kind
+        self.coded = {"codes": "features", **parts.describe}
         self._parts, self._look, self._seen_by = parts, look, seen_by
         self._probes: Counter[Covered] = Counter()
 

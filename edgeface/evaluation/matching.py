@@ -63,6 +63,10 @@ class Matcher(Protocol):
     def label(self) -> str:
         """What masks at run time, in a word; empty for nothing."""
 
+    @property
+    def coded(self) -> dict[str, Any]:
+        """What codes are and what runs the network, in plain data: where it is the same, so are a network's codes."""
+
     def encode(
         self,
         pictures: Pictures,
@@ -96,6 +100,7 @@ class PlainMatcher:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self.size = embedder.size
+        self.coded = {"codes": "embeddings", **embedder.describe}
 
     def encode(
         self,

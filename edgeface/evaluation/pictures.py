@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,11 @@ class Pictures:
         """Let the detector go."""
         if self._detector is not None:
             self._detector.close()
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How a picture becomes what the network takes, in plain data."""
+        return {"size": list(self.size), "align": self._detector is not None, "min_face": self._min_face}
 
     @property
     def without_face(self) -> frozenset[Path]:

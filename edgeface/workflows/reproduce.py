@@ -1,7 +1,8 @@
 """Running a recipe: its steps once, its cells once, everything kept by what was asked, so that it resumes.
 
 A step's folder is named by its command with everything before it that it uses, so two recipes that train the same
-network share it, and a change in a step redoes what follows from it and nothing else.
+network share it, and a change in a step redoes what follows from it and nothing else. A cell that says {cache} gets
+the folder WORK/cache, for `evaluate --cache`: no result depends on it, and it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -182,13 +183,15 @@ def _cells(
             **{name: step.folder.name for name, step in steps.items()},
             "data": "DATA",
             "scores": "SCORES",
+            "cache": "CACHE",
         }
         digest = hashlib.sha256(fill(column.run, names, where).encode()).hexdigest()[:16]
         file = settings.work / "cells" / f"{digest}.json"
         keeps = "scores" in placeholders(column.run)
         scores = file.with_suffix(".npz") if keeps else None
         folders = {name: shlex.quote(str(step.folder)) for name, step in steps.items()}
-        text = fill(column.run, {**known, **folders, "scores": shlex.quote(str(scores))}, where)
+        places = {"scores": shlex.quote(str(scores)), "cache": shlex.quote(str(settings.work / "cache"))}
+        text = fill(column.run, {**known, **folders, **places}, where)
         value = fill(column.value, known, where)
         found.append(_Asked(row.label, column, seed, tuple(shlex.split(text)), file, scores, value))
     return found

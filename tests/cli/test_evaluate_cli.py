@@ -159,6 +159,10 @@ BAD = [
     ("--pairs {pairs} --against missing.npz", "scores file not found"),
     ("--pairs {pairs} --scores {photo}", "is no scores file"),
     ("--protocol covered --occlusion mask", "leave out --occlusion"),
+    ("--protocol covered --cache new", "leave out --cache"),
+    ("--pairs {pairs} --cache {photo}", "is no folder: name another"),
+    ("--pairs {pairs} --cache {photo}/below", "is no folder: name another"),
+    ("--pairs {pairs} --cache /proc", "cannot write /proc"),
 ]
 
 
@@ -175,3 +179,45 @@ def test_a_dictionary_is_not_for_a_network_with_a_mask(chain: Any, masked: Maske
     for model, words in ((chain.masked, "this one has a decoder"), (chain.bundle, "carries its own")):
         found = cli("evaluate", model, "--images", chain.images, "--device", "cpu", *parts)
         assert found.code == 2 and words in found.err
+
+
+def test_a_cache_changes_nothing_but_the_time(chain: Any, masked: Masked, cli: Cli, tmp_path: Path) -> None:
+    cache, parts = ("--cache", tmp_path / "cache"), ("--segmenter", "exact", "--dictionary", masked.dictionary)
+    kinds = {
+        "plain": ("--pairs", chain.pairs, "--occlusion", "mask"),
+        "lm2": ("--pairs", chain.pairs, "--occlusion", "mask", *parts),
+        "identify": ("--protocol", "identify", *parts),
+    }
+    for name, told in kinds.items():
+        found, scores = [], []
+        for number, more in enumerate(((), cache, cache)):
+            kept = tmp_path / f"{name}{number}.npz"
+            found.append(cli(*judge(chain, *told, *more, "--scores", kept)).data)
+            with np.load(kept) as data:
+                scores.append([data[key].tobytes() for key in sorted(data.files)])
+        shared = 8 if name == "identify" else 0  # its gallery is the pairs' first pictures
+        assert "cached" not in found[0] and found[1].pop("cached") == shared and found[2].pop("cached") == 8
+        assert found[0] == found[1] == found[2] and scores[0] == scores[1] == scores[2]
+    said = cli("evaluate", chain.dense, "--images", chain.images, "--device", "cpu", *kinds["plain"], *cache)
+    assert f"8 pictures taken from {cache[1]}, 0 put there" in said.err
+
+
+def test_a_cache_is_of_one_network(chain: Any, cli: Cli, tmp_path: Path) -> None:
+    told = ("--images", chain.images, "--pairs", chain.pairs, "--cache", tmp_path / "c", "--json", "--quiet")
+    for model in (chain.dense, chain.masked, chain.bundle, chain.other):
+        more = ("--device", "cpu", "--threads", 1)
+        assert [cli("evaluate", model, *told, *more).data["cached"] for _ in range(2)] == [0, 24]
+    assert cli("evaluate", chain.bundle, *told, "--threads", 1, "--precision", "fp32").data["cached"] == 24
+    assert cli("evaluate", chain.bundle, *told, "--threads", 1, "--precision", "fp16").data["cached"] == 0
+    both = cli("evaluate", chain.dense, *told, "--device", "cpu", "--against", chain.masked).data
+    assert (both["cached"], both["against"]["cached"]) == (24, 24)
+
+
+def test_a_damaged_cache_is_told_and_made_anew(chain: Any, cli: Cli, tmp_path: Path) -> None:
+    told = ("evaluate", chain.dense, "--images", chain.images, "--pairs", chain.pairs, "--device", "cpu", "--json")
+    first = cli(*told, "--cache", tmp_path / "c").data
+    (file,) = (tmp_path / "c").iterdir()
+    file.write_bytes(b"nothing of ours")
+    again = cli(*told, "--cache", tmp_path / "c")
+    assert again.data == first and f"{file} is damaged or no file of codes: made anew\n" in again.err
+    assert cli(*told, "--cache", tmp_path / "c").data == {**first, "cached": first["pairs"] + 8}

@@ -138,6 +138,25 @@ def test_a_change_redoes_what_follows_and_nothing_else(
     assert len(redone) == 2 + 2  # the split of both seeds and the row that uses it
 
 
+def test_a_cell_may_keep_codes_in_one_folder_which_does_not_name_it(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe.write_text(TOML.replace("{faces}-{word}", "{faces}-{word} --cache {cache}"))
+    fake = Fake(monkeypatch)
+    for work in ("one place", "another"):
+        reproduce(read_recipe(recipe), Settings("small", None, tmp_path / work))
+        cells = [words for words in fake.asked if words[-1] == "--json"][-4:]
+        assert [words[words.index("--cache") + 1] for words in cells] == [str(tmp_path / work / "cache")] * 4
+    one, other = ({file.name for file in (tmp_path / work / "cells").iterdir()} for work in ("one place", "another"))
+    assert one == other and len(one) == 4
+
+
+def test_every_recipe_that_embeds_faces_keeps_them() -> None:
+    for name in ("table-2", "mask-gain", "from-masks", "from-patterns", "frozen-trunk", "landmark-regions"):
+        for column in find_recipe(name).columns:
+            assert not column.run.startswith("evaluate ") or "--cache {cache}" in column.run
+
+
 def test_report(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Fake(monkeypatch)
     found = reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
