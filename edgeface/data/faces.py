@@ -87,7 +87,7 @@ class OtherSizeError(InputError):
         words = "an aligned crop" if aligned else "a crop"
         super().__init__(
             f"{path} is {found[1]}x{found[0]}, not {words} of {size[1]} wide, {size[0]} high: "
-            f"run `edgeface data align{'' if aligned else ' --crop box'}` first"
+            f"run `edgeface data align{'' if aligned else f' --crop box --size {size[0]}x{size[1]}'}` first"
         )
         self.reason = f"{found[1]}x{found[0]}, not {size[1]} wide, {size[0]} high"
 

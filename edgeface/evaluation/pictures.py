@@ -70,6 +70,13 @@ def read_landmarks(folder: Path) -> dict[str, Points] | None:
     return found
 
 
+def _advice(size: tuple[int, int]) -> str:
+    """What makes crops of a network's size."""
+    if size == CROP_SIZE:
+        return "run `edgeface data align` first, or give --align"
+    return f"make them of the photographs with edgeface data align PHOTOS CROPS --crop box --size {size[0]}x{size[1]}"
+
+
 class Pictures:
     """One folder's pictures. A context manager.
 
@@ -176,7 +183,7 @@ class Pictures:
         if crop.shape[:2] != self.size:
             raise InputError(
                 f"{path} is {crop.shape[1]}x{crop.shape[0]}, not a crop of {self.size[1]} wide, {self.size[0]} high: "
-                "run `edgeface data align` first, or give --align"
+                + _advice(self.size)
             )
         if self._landmarks is not None:
             return crop, self._landmarks.get(self.name(path))

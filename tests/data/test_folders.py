@@ -108,7 +108,7 @@ def test_unaligned_pictures_are_refused(people: Path) -> None:
         picture(path, shape=(250, 200))
     with pytest.raises(InputError, match=r"200x250, not an aligned crop.*edgeface data align"):
         load_faces(scan(people))
-    with pytest.raises(InputError, match=r"200x250, not a crop of 96 wide, 128 high.*--crop box"):
+    with pytest.raises(InputError, match=r"200x250, not a crop of 96 wide, 128 high.*--crop box --size 128x96"):
         load_faces(scan(people), size=(128, 96))
 
 

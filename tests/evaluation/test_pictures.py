@@ -41,6 +41,9 @@ def test_size_of_the_network(tmp_path: Path) -> None:
     assert Pictures(tmp_path, BOX).read(path).crop.shape == (128, 96, 3)
     with pytest.raises(InputError, match="96x128, not a crop of 96 wide, 112 high"):
         Pictures(tmp_path).read(path)
+    aligned = grey(tmp_path / "Ann" / "2.png", 7)
+    with pytest.raises(InputError, match=r"96x112, not a crop of 96 wide, 128 high: .* --crop box --size 128x96$"):
+        Pictures(tmp_path, BOX).read(aligned)
 
 
 def test_landmarks_of_box_crops_place_what_is_worn(tmp_path: Path) -> None:
