@@ -76,7 +76,7 @@ def run(asked: Asked, output: Output) -> None:
     if asked.record:
         check_recordable(asked.model)
     if asked.scores is not None:
-        claim_file(asked.scores, "scores file", is_scores, force=True)
+        claim_file(asked.scores, "scores file", is_scores, True, "--scores")
     kept: Scores | None = read_scores(asked.against) if asked.against and asked.against.suffix == ".npz" else None
     with open_matcher(
         asked.model, dictionary=asked.dictionary, segmenter=asked.segmenter, **asked.opening
