@@ -36,6 +36,10 @@ def evaluate(
     share: Annotated[float | None, typer.Option(help="Covered share of the area; default .4 for objects.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the occluders.")] = 0,
     dictionary: Annotated[Path | None, typer.Option(help="Mask dictionary (.npz) of this checkpoint.")] = None,
+    discarded: Annotated[
+        str | None,
+        typer.Option(help="What a discarded feature becomes: mean or zero; default: as the dictionary says."),
+    ] = None,
     segmenter: Annotated[
         Path | None, typer.Option(help="What sees the cover: a segmenter's file, or exact (the occluder's own mask).")
     ] = None,
@@ -74,6 +78,7 @@ def evaluate(
             share=share,
             seed=seed,
             dictionary=dictionary,
+            discarded=discarded,
             segmenter=segmenter,
             align=align,
             against=against,

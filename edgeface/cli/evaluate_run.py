@@ -41,6 +41,7 @@ class Asked:
     share: float | None
     seed: int
     dictionary: Path | None
+    discarded: str | None
     segmenter: Path | None
     align: bool
     against: Path | None
@@ -79,7 +80,11 @@ def run(asked: Asked, output: Output) -> None:
         claim_file(asked.scores, "scores file", is_scores, True, "--scores")
     kept: Scores | None = read_scores(asked.against) if asked.against and asked.against.suffix == ".npz" else None
     with open_matcher(
-        asked.model, dictionary=asked.dictionary, segmenter=asked.segmenter, **asked.opening
+        asked.model,
+        dictionary=asked.dictionary,
+        segmenter=asked.segmenter,
+        discarded=asked.discarded,
+        **asked.opening,
     ) as matcher:
         result, cached = _measure(asked, asked.model, matcher, output, "embedding")
     data = {**result.to_dict(), **cached}
@@ -129,6 +134,8 @@ def _check(asked: Asked) -> None:
         raise InputError("--gallery and --split both say what the gallery is: give one of them")
     if asked.protocol == "covered":
         _check_covered(asked)
+    if asked.discarded is not None and asked.dictionary is None:
+        raise InputError("--discarded says what a --dictionary does to features: give both")
     if asked.share is not None and asked.occlusion == "none":
         raise InputError("--share says how much --occlusion covers: give both")
     if asked.name is not None and not (asked.name.strip() and asked.name.isprintable()):

@@ -87,6 +87,10 @@ def train(
     background_part: Annotated[float, typer.Option(help="Share of the samples with a random background.")] = 0.5,
     grid: Annotated[int | None, typer.Option(help="Dictionary grid: blocks along each side; default 3.")] = None,
     tau: Annotated[float | None, typer.Option(help="Dictionary: share of the features a region discards.")] = None,
+    discarded: Annotated[
+        str | None,
+        typer.Option(help="Dictionary: what a discarded feature becomes: mean (of clean faces, default) or zero."),
+    ] = None,
     fill: Annotated[
         str | None, typer.Option(help="Dictionary: what covers a region: block (default), noise, object or mix.")
     ] = None,

@@ -63,6 +63,7 @@ def run_dictionary(
             "done": result.done,
             "kind": settings.kind,
             "tau": settings.percentile,
+            "discarded": settings.discarded,
             "regions": [] if found is None else [{"name": r.name, "box": list(r.box)} for r in found.regions],
             "pairs": result.pairs,
             "plot": None if result.plot is None else str(result.plot),

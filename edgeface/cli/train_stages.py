@@ -15,7 +15,7 @@ COMMON = ("data", "out", "start", "epochs", "batch", "lr", "seed", "device", "th
 OTHER_STAGES: dict[str, tuple[str, ...]] = {
     "dictionary": (
         *COMMON,
-        *("mask", "grid", "tau", "fill", "pairs", "loss", "momentum", "weight_decay", "precision"),
+        *("mask", "grid", "tau", "discarded", "fill", "pairs", "loss", "momentum", "weight_decay", "precision"),
     ),
     "segmenter": (
         *COMMON,

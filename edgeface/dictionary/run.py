@@ -179,7 +179,7 @@ def train_dictionary(
         skipped = (*folder.skipped, *faces.skipped)
         extra = _facts(settings, folder, identity, faces, landmarks, stats)
         claim(out, identity, resume)  # not before it is known that there is something to train
-        finished = load_finished(out, identity)
+        finished, mean = load_finished(out, identity)
         log = RunLog(out / LOG_NAME)
         _tell(monitor, skipped, landmarks, stats)
         job = None
@@ -191,18 +191,29 @@ def train_dictionary(
                 job = _prepare(
                     settings, model.to(device), folder, checkpoint, faces, regions, cell, precision, monitor, log
                 )
+                mean = job.clean.float().mean(0).half().cpu()
             for number in left:
-                assert job is not None
+                assert job is not None and mean is not None
                 part, count = job.fit(number)
                 finished[regions[number].name] = part
                 counted[regions[number].name] = count
-                save_finished(out, identity, finished)
+                save_finished(out, identity, finished, mean)
         except KeyboardInterrupt:
             monitor.say(f"stopped after {len(finished)} of {len(regions)} regions; go on with --resume")
             log.write("stop", reason="interrupted", regions=len(finished))
             return DictionaryResult(out / DICTIONARY_NAME, False, None, None, counted, skipped, _outside(landmarks))
         masks = np.stack([binary_mask(finished[region.name].mean_array, settings.percentile) for region in regions])
-        found = MaskDictionary(settings.kind, regions, masks, size, settings.kind == "lmface", extra)
+        assert mean is not None
+        found = MaskDictionary(
+            kind=settings.kind,
+            regions=regions,
+            masks=masks,
+            input_size=size,
+            per_face=settings.kind == "lmface",
+            mean=mean.numpy(),
+            discarded=settings.discarded,
+            extra=extra,
+        )
         found.save(out / DICTIONARY_NAME)
         plot: Path | None = out / PLOT_NAME
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from edgeface.dictionary.blocks import FILLS
 from edgeface.dictionary.layouts import TAU
 from edgeface.training.margin import MARGINS
-from edgeface_runtime.dictionary import DICTIONARY_KINDS
+from edgeface_runtime.dictionary import DICTIONARY_KINDS, DISCARDED
 
 __all__ = ["DictionarySettings"]
 
@@ -23,6 +23,8 @@ class DictionarySettings:
     """Blocks along each side; only for grid."""
     tau: float | None = None
     """Share of the features a region discards, in (0, 1); None: the kind's own (TAU). May differ on --resume."""
+    discarded: str = "mean"
+    """What a discarded feature becomes: mean over clean faces, or zero (the paper's). May differ on --resume."""
     fill: str = "block"
     """What covers a region: block, noise, object or mix."""
     pairs: int = 1000
@@ -57,6 +59,7 @@ class DictionarySettings:
     def __post_init__(self) -> None:
         for flag, value, known in (
             ("--mask", self.kind, DICTIONARY_KINDS),
+            ("--discarded", self.discarded, DISCARDED),
             ("--fill", self.fill, FILLS),
             ("--loss", self.loss, MARGINS),
             ("--precision", self.precision, ("auto", "fp32", "bf16")),
@@ -95,5 +98,7 @@ class DictionarySettings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes the generators: all but the percentile and where they are computed."""
-        return {key: value for key, value in asdict(self).items() if key not in ("tau", "device", "threads")}
+        """What makes the generators: not what is made of their masks, nor where they are computed."""
+        return {
+            key: value for key, value in asdict(self).items() if key not in ("tau", "discarded", "device", "threads")
+        }

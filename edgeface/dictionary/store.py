@@ -123,9 +123,9 @@ def claim(folder: Path, identity: Identity, resume: bool) -> None:
         )
 
 
-def save_finished(folder: Path, identity: Identity, finished: dict[str, Finished]) -> None:
-    """Write all finished regions atomically."""
-    tensors = {}
+def save_finished(folder: Path, identity: Identity, finished: dict[str, Finished], mean: Tensor) -> None:
+    """Write all finished regions and the clean faces' mean features (C, h, w) float16 atomically."""
+    tensors = {"mean": mean.contiguous()}
     for region, part in finished.items():
         tensors[f"{region}/mean"] = part.mean.contiguous()
         for name, value in part.weights.items():
@@ -139,26 +139,26 @@ def save_finished(folder: Path, identity: Identity, finished: dict[str, Finished
     write_tensors(folder / GENERATORS_NAME, tensors, metadata)
 
 
-def load_finished(folder: Path, identity: Identity) -> dict[str, Finished]:
-    """The regions finished so far, in order; none if there is no file yet.
+def load_finished(folder: Path, identity: Identity) -> tuple[dict[str, Finished], Tensor | None]:
+    """The regions finished so far, in order, and the clean faces' mean features; none if there is no file yet.
 
     Raises:
         ArtefactError: the file is damaged or of another run.
     """
     path = folder / GENERATORS_NAME
     if not path.is_file():
-        return {}
+        return {}, None
     try:
         with safe_open(str(path), framework="pt") as stream:
             header: dict[str, Any] = stream.metadata() or {}
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
         if header.get("run") != identity.digest:
             raise ArtefactError(f"{path} belongs to another run than {RUN_NAME} beside it: start a new run")
-        found = {}
+        found, mean = {}, tensors["mean"]
         for region in json.loads(header["regions"]):
             start = f"{region}/generator."
             weights = {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
             found[str(region)] = Finished(weights, tensors[f"{region}/mean"])
     except (SafetensorError, OSError, KeyError, ValueError) as exc:
         raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
-    return found
+    return found, mean

@@ -73,8 +73,9 @@ def torch_embedder(model: FaceNet, device: str = "cpu") -> Embedder:
 def checkpoint_embedder(path: Path, device: str = "auto") -> Embedder:
     """Embed with a checkpoint; raises as `load_checkpoint`, DeviceError if the device is not there."""
     from edgeface.models import load_checkpoint
-    from edgeface.training.device import choose_device
+    from edgeface.training.device import choose_device, prepare_cpu
 
+    prepare_cpu(0)
     return torch_embedder(load_checkpoint(path).model, str(choose_device(device, 0)))
 
 

@@ -145,6 +145,7 @@ class DictionaryMatcher:
         return {
             **self._parts.describe,
             "masking": self.label,
+            "discarded": self.dictionary.discarded,
             "covered_by": self._seen_by,
             "region_covered": found,
             "combinations": len(self._probes),
@@ -188,5 +189,5 @@ class DictionaryMatcher:
         parts = []
         for start in range(0, len(rows), CHUNK):
             part = codes[rows[start : start + CHUNK]].astype(np.float32)
-            parts.append(self._parts.head(part if fdm.all() else part * fdm))
+            parts.append(self._parts.head(self.dictionary.discard(part, fdm)))
         return np.concatenate(parts)

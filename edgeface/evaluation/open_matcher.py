@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def open_matcher(
     *,
     dictionary: Path | None = None,
     segmenter: Path | None = None,
+    discarded: str | None = None,
     backend: str = "onnxruntime",
     precision: str = "auto",
     device: str = "auto",
@@ -47,6 +49,7 @@ def open_matcher(
     Args:
         dictionary: what `edgeface train --stage dictionary` made on this network.
         segmenter: its file, or `exact`; needed with a dictionary.
+        discarded: what a discarded feature becomes (DISCARDED); None: as the dictionary says.
 
     Raises:
         InputError: it is neither, is damaged, or dictionary and network do not go together.
@@ -55,7 +58,7 @@ def open_matcher(
     if (dictionary is None) != (segmenter is None):
         raise InputError("--dictionary and --segmenter (a file, or exact) belong together: give both")
     if path.suffix == ".safetensors" and dictionary is not None and segmenter is not None:
-        yield _checkpoint_matcher(path, dictionary, segmenter, device)
+        yield _checkpoint_matcher(path, dictionary, segmenter, discarded, device)
         return
     if dictionary is not None:
         raise InputError(f"--dictionary belongs to a checkpoint; a bundle such as {path} carries its own")
@@ -111,12 +114,18 @@ def open_segmenter(path: Path, device: str = "cpu") -> tuple[Callable[[Faces], N
     return lambda faces: predict(model, faces) > 0.5, model.input_size
 
 
-def _checkpoint_matcher(path: Path, dictionary: Path, segmenter: Path, device: str) -> Matcher:
+def _checkpoint_matcher(path: Path, dictionary: Path, segmenter: Path, discarded: str | None, device: str) -> Matcher:
     from edgeface.models import load_checkpoint
     from edgeface.models.digest import check_same_network
-    from edgeface.training.device import choose_device
+    from edgeface.training.device import choose_device, prepare_cpu
 
+    prepare_cpu(0)
     masks = load_dictionary(dictionary)
+    if discarded is not None:
+        try:
+            masks = replace(masks, discarded=discarded)
+        except ValueError as exc:
+            raise InputError(f"{dictionary}: {exc}") from exc
     place = str(choose_device(device, 0))
     model = load_checkpoint(path).model
     if model.spec.input_size != masks.input_size:

@@ -1,7 +1,9 @@
 """The mask dictionary of PDSN (Song et al. 2019): per region of the face, the features that a cover there damages.
 
 The dictionary items of all covered regions are multiplied to the feature discarding mask (FDM), which is applied to
-the trunk features of probe and gallery alike before the head. The file is one `.npz` without pickled objects.
+the trunk features of probe and gallery alike before the head. In PDSN a discarded feature becomes zero, a value that
+says something to the head; here it may become its mean over clean faces, which says nothing of anybody. The file is
+one `.npz` without pickled objects.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import atomic_path, require_file
 from edgeface_runtime.regions import Region, covered_regions, face_regions
 
-__all__ = ["DICTIONARY_KINDS", "MaskDictionary", "load_dictionary"]
+__all__ = ["DICTIONARY_KINDS", "DISCARDED", "MaskDictionary", "load_dictionary"]
 
 FORMAT = "edgeface-dictionary"
-VERSION = 1
+VERSION = 2
+DISCARDED = ("mean", "zero")
+"""What a discarded feature becomes: its mean over clean faces, or zero as in PDSN."""
 DICTIONARY_KINDS = ("grid", "lm1", "lm2", "lm2s", "lmface")
 """How the regions are laid out: a KxK grid; boxes on the landmarks; bands; bands split left and right; per face."""
 
@@ -45,6 +49,10 @@ class MaskDictionary:
     """Height and width of the crops, pixels."""
     per_face: bool = False
     """Whether the regions are placed on each face's own landmarks."""
+    mean: NDArray[np.float16] | None = None
+    """(C, h, w) the trunk's features of clean faces on average; None: not known."""
+    discarded: str = "zero"
+    """One of DISCARDED; `mean` needs the mean."""
     extra: dict[str, Any] = field(default_factory=dict)
     """JSON-ready: how it was made (percentile, network, data, landmark statistics)."""
 
@@ -59,6 +67,13 @@ class MaskDictionary:
             raise ValueError("two regions have one name")
         if self.per_face != (self.kind == "lmface"):
             raise ValueError("lmface, and no other kind, is placed per face")
+        if self.discarded not in DISCARDED:
+            raise ValueError(f"unknown --discarded {self.discarded!r}: choose one of {', '.join(DISCARDED)}")
+        if self.mean is None:
+            if self.discarded == "mean":
+                raise ValueError("--discarded mean needs a dictionary that keeps the features' mean")
+        elif self.mean.shape != self.masks.shape[1:] or not np.isfinite(self.mean).all():
+            raise ValueError(f"the features' mean must be finite and {self.masks.shape[1:]}, got {self.mean.shape}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,6 +122,11 @@ class MaskDictionary:
         chosen = self.masks[np.asarray(covered, np.bool_)]
         return np.asarray(chosen.all(axis=0), np.bool_)
 
+    def discard(self, features: NDArray[np.floating[Any]], fdm: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Features (N, C, h, w), those that `fdm` (C, h, w) does not keep replaced as `discarded` says."""
+        other = self.mean if self.discarded == "mean" and self.mean is not None else np.float16(0)
+        return np.asarray(np.where(fdm, features, other), np.float32)
+
     def save(self, path: Path) -> None:
         """Write the dictionary to `path` atomically.
 
@@ -120,12 +140,16 @@ class MaskDictionary:
             "regions": [{"name": region.name, "box": list(region.box)} for region in self.regions],
             "input_size": list(self.input_size),
             "per_face": self.per_face,
+            "discarded": self.discarded,
             "extra": self.extra,
             "shape": list(self.masks.shape),
         }
         text = np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), np.uint8)
+        arrays = {"header": text, "masks": np.packbits(self.masks.reshape(-1))}
+        if self.mean is not None:
+            arrays["mean"] = self.mean
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, header=text, masks=np.packbits(self.masks.reshape(-1)))
+            np.savez_compressed(stream, **arrays)
 
 
 def load_dictionary(path: Path) -> MaskDictionary:
@@ -148,7 +172,7 @@ def load_dictionary(path: Path) -> MaskDictionary:
                 raise ArtefactError(
                     f"{path} has dictionary version {header.get('version')}, not {VERSION}: upgrade edgeface"
                 )
-            return _from_header(header, arrays["masks"])
+            return _from_header(header, arrays["masks"], arrays["mean"] if "mean" in arrays else None)
     except ArtefactError:
         raise
     except KeyError as exc:
@@ -157,11 +181,15 @@ def load_dictionary(path: Path) -> MaskDictionary:
         raise ArtefactError(f"{path} is no readable mask dictionary: damaged or foreign ({exc})") from exc
 
 
-def _from_header(header: dict[str, Any], packed: NDArray[np.uint8]) -> MaskDictionary:
+def _from_header(
+    header: dict[str, Any], packed: NDArray[np.uint8], mean: NDArray[np.float16] | None
+) -> MaskDictionary:
     shape = tuple(int(side) for side in header["shape"])
     count = int(np.prod(shape, dtype=np.int64))
     if packed.dtype != np.uint8 or packed.ndim != 1 or packed.size != -(-count // 8) or len(shape) != 4 or count < 1:
         raise ValueError("the masks do not have the size the header says")
+    if mean is not None and mean.dtype != np.float16:
+        raise ValueError("the features' mean is not of half precision")
     regions = []
     for entry in header["regions"]:
         x1, y1, x2, y2 = (float(value) for value in entry["box"])
@@ -175,5 +203,7 @@ def _from_header(header: dict[str, Any], packed: NDArray[np.uint8]) -> MaskDicti
         masks=np.unpackbits(packed, count=count).astype(np.bool_).reshape(shape),
         input_size=(height, width),
         per_face=bool(header["per_face"]),
+        mean=mean,
+        discarded=str(header["discarded"]),
         extra=dict(header["extra"]),
     )

@@ -117,12 +117,12 @@ class DictionaryModel(Closing):
         return np.asarray(self.dictionary.fdm([name in wanted for name in self.dictionary.names]), bool)
 
     def embed(self, features: npt.NDArray[np.floating], fdm: Bools) -> Floats:
-        """Unit embeddings (N, E) float32 of features (N, C, h, w) with what `fdm` discards set to zero.
+        """Unit embeddings (N, E) float32 of features (N, C, h, w) without what `fdm` discards.
 
         Raises:
             ArtefactError: the head gave something other than finite embeddings.
         """
-        rows = self._head.run(np.asarray(features * fdm, np.float32)).get("embedding")
+        rows = self._head.run(self.dictionary.discard(features, fdm)).get("embedding")
         if rows is None or rows.ndim != 2 or len(rows) != len(features) or not np.isfinite(rows).all():
             raise ArtefactError("the head gave no finite embeddings: use --precision fp32, or export it again")
         return unit_rows(rows, "the head")

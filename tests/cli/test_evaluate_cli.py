@@ -105,6 +105,19 @@ def test_a_dictionary_of_a_checkpoint(chain: Any, masked: Masked, cli: Cli) -> N
     assert clean["auc"] == pytest.approx(plain["auc"], abs=0.02) and clean["ran_on"]["combinations"] == 1
 
 
+def test_discarded_is_the_dictionarys_or_asked_for(chain: Any, masked: Masked, cli: Cli) -> None:
+    pairs = ("--pairs", chain.pairs, "--occlusion", "mask")
+    whole = (*pairs, "--dictionary", masked.dictionary, "--segmenter", "exact", "--discarded")
+    assert cli(*judge(chain, *whole, "zero")).data["ran_on"]["discarded"] == "zero"
+    for more, words in (
+        ((*whole, "mean"), "keeps the features' mean"),
+        ((*whole, "noise"), "unknown --discarded 'noise': choose one of mean, zero"),
+        ((*pairs, "--discarded", "zero"), "give both"),
+    ):
+        refused = cli(*judge(chain, *more))
+        assert refused.code == 2 and words in refused.err
+
+
 def test_a_bundle_with_a_dictionary_judges_as_the_checkpoint(
     chain: Any, masked: Masked, cli: Cli, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from edgeface.data import write_synthetic
 from edgeface.data.folders import scan
 from edgeface.dictionary import DictionarySettings, train_dictionary
 from edgeface.dictionary import run as run_module
-from edgeface.models import CheckpointMeta, FaceNet, build_spec, save_checkpoint
+from edgeface.models import CheckpointMeta, FaceNet, build_spec, load_checkpoint, save_checkpoint
 from edgeface.training import TrainSettings, train
 from edgeface_runtime.dictionary import load_dictionary
+from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import ArtefactError, GateError, InputError
 from edgeface_runtime.image import read_image
+from edgeface_runtime.manifest import InputSpec
 
 SPEC = build_spec("iresnet18", 0.125)
 TINY = DictionarySettings(kind="lm2", pairs=12, epochs=2, batch=4, validation=0.25, threads=1, precision="fp32")
@@ -60,7 +63,8 @@ def test_a_run_leaves_its_files(trained: Path) -> None:
     assert found.kind == "lm2" and found.names == ("forehead", "eyes", "nose", "mouth", "chin")
     assert found.masks.shape == (5, SPEC.top_channels, 7, 6) and found.input_size == (112, 96)
     for mask in found.masks:
-        assert 1 - mask.mean() == pytest.approx(0.30, abs=0.002)
+        # Equal values at the percentile go together; a dead channel has some, and which are dead differs by processor.
+        assert 0.298 <= 1 - mask.mean() <= 0.298 + 7 * 6 / mask.size
     assert found.extra["tau"] == 0.30 and found.extra["data"] == "people: 4 people, 16 faces"
     assert [entry["region"] for entry in lines(trained, "region")] == list(found.names)
     assert lines(trained, "classes")[0]["weights"].startswith("from state.safetensors")
@@ -70,6 +74,23 @@ def test_the_picture_shows_every_region(trained: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the plot extra")
     image = read_image(trained / "dictionary.png")
     assert image.shape[1] > 800 and image.std() > 20
+
+
+def test_it_keeps_the_mean_of_clean_features(trained: Path, people: Path, network: Path, tmp_path: Path) -> None:
+    found = load_dictionary(trained / "dictionary.npz")
+    assert found.discarded == "mean" and found.mean is not None
+    crops = np.stack([read_image(path) for path, _ in scan(people).samples])
+    assert len(crops) > TINY.pairs, "the run took some of them"
+    model = load_checkpoint(network).model.eval()
+    with torch.inference_mode():
+        features = model.top_map(torch.from_numpy(to_batch(crops, InputSpec(112, 96)))).numpy()
+    low, high = (np.sort(features, 0)[part].mean(0) for part in (slice(0, TINY.pairs), slice(-TINY.pairs, None)))
+    assert ((found.mean >= low - 1e-2) & (found.mean <= high + 1e-2)).all(), "a mean of 12 of the 16 faces' features"
+    shutil.copytree(trained, tmp_path / "zero")
+    train_dictionary(replace(TINY, discarded="zero"), people, network, tmp_path / "zero", resume=True, quiet=True)
+    zero = load_dictionary(tmp_path / "zero" / "dictionary.npz")
+    assert zero.discarded == "zero" and zero.mean is not None
+    assert (zero.mean == found.mean).all() and (zero.masks == found.masks).all()
 
 
 def test_two_runs_are_equal(trained: Path, people: Path, network: Path, tmp_path: Path) -> None:
@@ -102,7 +123,7 @@ def test_resuming_goes_on_with_the_next_region(
     train_dictionary(replace(TINY, tau=0.5), people, network, out, resume=True, quiet=True)
     assert len(calls) == 6
     half = load_dictionary(out / "dictionary.npz")
-    assert 1 - half.masks[0].mean() == pytest.approx(0.5, abs=0.002)
+    assert 0.498 <= 1 - half.masks[0].mean() <= 0.498 + 7 * 6 / half.masks[0].size
     assert not (half.masks & ~one.masks).any(), "what a smaller percentile discards, a larger one does too"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,23 @@ def test_pair_scores_by_hand(images: Path, pairs_file: Callable[[str], Path]) ->
     assert (result.protocol, result.masking) == ("set mask by grid", "grid")
     assert result.ran_on["region_covered"] == {"left": 0.75, "right": 0.0}
     assert (result.ran_on["combinations"], result.ran_on["uncovered_probes"]) == (2, 1)
+
+
+def test_discarded_features_become_the_mean_on_both_sides(images: Path, pairs_file: Callable[[str], Path]) -> None:
+    mean = np.array([100.0, 40.0, 60.0], np.float16).reshape(3, 1, 1)
+    dictionary = replace(two_halves(), mean=mean, discarded="mean")
+    matcher = DictionaryMatcher(dictionary, parts(), exact_look(dictionary), "exact")
+    text = "2\t1\nAnn\t1\t2\nAnn\t1\tBob\t2\nBob\t1\t3\nBob\t1\tCid\t2\n"
+    result = evaluate_pairs(matcher, images, pairs_file(text), occlusion=Hand())
+    # As above, but the covered left half counts as 100 on both sides.
+    wanted = [
+        unit(100, 200, 50) @ unit(100, 200, 50),
+        unit(100, 200, 50) @ unit(100, 10, 50),
+        1.0,
+        unit(100, 10, 50) @ unit(100, 100, 50),
+    ]
+    np.testing.assert_allclose(result.scores.scores, wanted, atol=1e-3)
+    assert result.ran_on["discarded"] == "mean"
 
 
 def test_identification_is_saved_by_the_dictionary(images: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +50,35 @@ def test_per_face_regions_follow_landmarks() -> None:
     assert small().regions_for(POINTS) == small().regions, "other kinds stay where they are"
 
 
+def test_discarded_features_become_their_mean_or_zero() -> None:
+    features = np.array([[[[1.0, 2.0], [3.0, 4.0]]], [[[5.0, 6.0], [7.0, 8.0]]]], np.float16)
+    keep = np.array([[[True, False], [False, True]]])
+    plain = small()
+    assert plain.discard(features, keep).tolist() == [[[[1, 0], [0, 4]]], [[[5, 0], [0, 8]]]]
+    mean = np.array([[[9.0, 10.0], [11.0, 12.0]]], np.float16)
+    found = replace(plain, mean=mean, discarded="mean").discard(features, keep)
+    assert found.tolist() == [[[[1, 10], [11, 4]]], [[[5, 10], [11, 8]]]] and found.dtype == np.float32
+    known = replace(plain, mean=mean).discard(features, keep)
+    assert known.tolist() == plain.discard(features, keep).tolist(), "a known mean is not used unasked"
+
+
 def test_file_round_trip(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     masks = rng.random((2, 5, 7, 3)) < 0.5
+    mean = rng.normal(size=(5, 7, 3)).astype(np.float16)
     before = MaskDictionary(
-        "grid", small().regions, masks, (112, 48), extra={"name": "Zoë", "deep": [1, {"a": None}]}
+        "grid",
+        small().regions,
+        masks,
+        (112, 48),
+        mean=mean,
+        discarded="mean",
+        extra={"name": "Zoë", "deep": [1, {"a": None}]},
     )
     before.save(tmp_path / "d.npz")
     after = load_dictionary(tmp_path / "d.npz")
     assert (after.masks == masks).all() and after.masks.dtype == np.bool_
+    assert after.mean is not None and (after.mean == mean).all() and after.discarded == "mean"
     assert (after.kind, after.regions, after.input_size, after.per_face, after.extra) == (
         before.kind,
         before.regions,
@@ -75,6 +96,13 @@ def test_contradictions_are_refused() -> None:
         MaskDictionary("grid", one.regions[:1], one.masks, (4, 4))
     with pytest.raises(ValueError, match="one name"):
         MaskDictionary("grid", (one.regions[0],) * 2, one.masks, (4, 4))
+    with pytest.raises(ValueError, match="keeps the features' mean"):
+        replace(one, discarded="mean")
+    with pytest.raises(ValueError, match="unknown --discarded 'noise'"):
+        replace(one, discarded="noise")
+    for mean in (np.zeros((1, 2, 3), np.float16), np.full((1, 2, 2), np.nan, np.float16)):
+        with pytest.raises(ValueError, match="mean must be finite"):
+            replace(one, mean=mean)
     with pytest.raises(ValueError, match="per face"):
         MaskDictionary("lmface", one.regions, one.masks, (4, 4))
 
@@ -92,9 +120,9 @@ def test_bad_files(tmp_path: Path) -> None:
     np.savez(path, header=np.frombuffer(b'{"format": "x"}', np.uint8), masks=np.zeros(1, np.uint8))
     with pytest.raises(ArtefactError, match="no edgeface mask dictionary"):
         load_dictionary(path)
-    newer = b'{"format": "edgeface-dictionary", "version": 2}'
+    newer = b'{"format": "edgeface-dictionary", "version": 3}'
     np.savez(path, header=np.frombuffer(newer, np.uint8), masks=np.zeros(1, np.uint8))
-    with pytest.raises(ArtefactError, match="version 2, not 1: upgrade"):
+    with pytest.raises(ArtefactError, match="version 3, not 2: upgrade"):
         load_dictionary(path)
     np.savez(path, header=np.array([{"a": 1}], dtype=object), masks=np.zeros(1, np.uint8))
     with pytest.raises(ArtefactError, match="damaged or foreign"):

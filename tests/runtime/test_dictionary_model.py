@@ -14,7 +14,7 @@ import pytest
 from edgeface_runtime import dictionary_model
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.detect import Face
-from edgeface_runtime.dictionary import MaskDictionary
+from edgeface_runtime.dictionary import MaskDictionary, load_dictionary
 from edgeface_runtime.dictionary_model import in_crop
 from edgeface_runtime.errors import ArtefactError, FaceError, InputError
 from edgeface_runtime.gallery import Gallery
@@ -218,6 +218,29 @@ def test_both_sides_are_compared_without_what_is_covered(
     assert {c.name: c.score for c in face.candidates} == pytest.approx(wanted, abs=1e-3)
     data = json.loads(json.dumps(result.to_dict()))["faces"][0]
     assert data["discarded"] == list(names) and "features" not in data
+
+
+def test_discarded_features_count_as_their_mean_on_both_sides(
+    dictionary_bundle: DictionaryBundle, tmp_path: Path
+) -> None:
+    folder = dictionary_bundle()
+    mean = np.random.default_rng(3).standard_normal(SHAPE).astype(np.float16)
+    path = folder / "dictionary.npz"
+    replace(load_dictionary(path), mean=mean, discarded="mean").save(path)
+    write_manifest(folder, read_manifest(folder))
+    probe, keep = crop(1, "l"), MASKS[1]
+
+    def hand(face: np.ndarray) -> np.ndarray:
+        features = (face[::16, ::16, ::-1].astype(np.float64) / 127.5 - 1).transpose(2, 0, 1)
+        raw = np.where(keep, features, mean.astype(np.float64)).reshape(-1) @ WEIGHTS
+        return raw / np.linalg.norm(raw)
+
+    with load(folder) as recognizer, recognizer.open_gallery(tmp_path / "g.db", create=True) as gallery:
+        for k, name in enumerate(["ann", "bob"]):
+            recognizer.enroll(gallery, name, [crop(k)])
+        found = scores(recognizer, gallery, probe)
+    wanted = {name: float(hand(probe) @ hand(crop(k))) for k, name in enumerate(["ann", "bob"])}
+    assert found == pytest.approx(wanted, abs=1e-3)
 
 
 def test_two_faces_are_compared_without_what_is_covered_on_either(recognizer: Recognizer) -> None:
