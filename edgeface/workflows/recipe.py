@@ -2,13 +2,14 @@
 
 title, paper        what it reproduces
 seeds               numbers; every step and cell that says {seed} is run for each
+plot                bars (default); lines: the rows along the axis; xy: a column's values against another's, its `x`
 [scale.small]       values for {placeholders}, the same names in every scale
 [[step]]            name, run: a command line of edgeface; {out} is the step's own folder, {NAME} another step's
 [[column]]          label, run: a command line that gives JSON; value: where in it, such as accuracy or rows.0.macs
 [cell]              what all columns have in common
 [[row]]             label, values for the columns' {placeholders}
 [[compare]]         a, b: rows whose cells of `columns` are compared in pairs; needs {scores} in the columns
-[[paper]]           row, values: the paper's cells, in the order of the columns ("" for none)
+[[paper_row]]       row, values: the paper's cells, in the order of the columns ("" for none)
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ HOW: dict[str, Callable[[float, float], float]] = {
 }
 """How a column compares a row's value with that of the row it names."""
 
+PLOTS = ("bars", "lines", "xy")
+
 
 @dataclass(frozen=True)
 class Step:
@@ -75,6 +78,8 @@ class Column:
     """Label of the row this column compares with; empty: the value stands for itself."""
     how: str = "minus"
     """With `against`: minus (value - base), drop (base - value), faster (base / value - 1)."""
+    x: str = ""
+    """With plot xy: label of the column whose values are this one's places along the axis."""
     values: Mapping[str, str] = field(default_factory=dict)
     """What placeholders mean for this column: every other key of its table."""
 
@@ -117,7 +122,7 @@ class Recipe:
     differs: str = ""
     """In one line, why the numbers differ from the paper's."""
     plot: str = "bars"
-    """bars, or lines: the rows are points on an axis."""
+    """bars; lines: the rows are points on an axis; xy: rows are points, one curve a column that has an `x`."""
 
 
 def placeholders(text: str) -> set[str]:
@@ -192,7 +197,7 @@ def read_recipe(path: Path) -> Recipe:
 def _column(entry: dict[str, Any]) -> Column:
     own = {
         key: entry.pop(key)
-        for key in ("label", "run", "value", "factor", "digits", "unit", "against", "how")
+        for key in ("label", "run", "value", "factor", "digits", "unit", "against", "how", "x")
         if key in entry
     }
     return Column(**own, values={key: str(value) for key, value in entry.items()})
@@ -231,6 +236,11 @@ def _build(name: str, data: dict[str, Any]) -> Recipe:
     for column in columns:
         if column.against and (column.against not in known or column.how not in HOW):
             raise ValueError(f"column {column.label}: no row {column.against!r}, or no way {column.how!r} to compare")
+    if recipe.plot not in PLOTS or (recipe.plot == "xy") != any(column.x for column in columns):
+        raise ValueError(f"plot {recipe.plot!r}: choose bars, lines, or xy with columns that have an x")
+    unknown = sorted({column.x for column in columns if column.x} - {column.label for column in columns})
+    if unknown:
+        raise ValueError(f"x names no column: {unknown[0]}")
     for compare in recipe.compare:
         if not {compare.a, compare.b} <= known:
             raise ValueError(f"compare names no row: {compare.a} / {compare.b}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ __all__ = ["Difference", "compare_rows", "summary", "write_reproduction"]
 
 @dataclass(frozen=True)
 class Difference:
-    """Row `a` minus row `b` on the same pairs or probes, all seeds together."""
+    """Row `a` minus row `b` on the same pairs or probes, all seeds together; where the column says drop, of drops."""
 
     a: str
     b: str
@@ -67,7 +68,10 @@ def compare_rows(found: Reproduction) -> list[Difference]:
             if not kept:
                 continue
             interval = paired_difference([a for a, _ in kept], [b for _, b in kept])
-            value, low, high = (column.factor * part for part in (interval.value, interval.low, interval.high))
+            ends = [column.factor * part for part in (interval.value, interval.low, interval.high)]
+            if column.against and column.how == "drop":
+                ends = [0 - ends[0], 0 - ends[2], 0 - ends[1]]  # no -0.00
+            value, low, high = ends
             result.append(Difference(compare.a, compare.b, column.label, value, low, high, len(kept)))
     return result
 
@@ -169,17 +173,22 @@ def _figure(found: Reproduction) -> Any:
         from matplotlib.figure import Figure
     except ImportError as exc:
         raise MissingExtraError("matplotlib", "plot") from exc
+    if found.recipe.plot == "xy":
+        return _curves(Figure, found)
+    bars = found.recipe.plot == "bars"
     units = list(dict.fromkeys(column.unit for column in found.recipe.columns))
     figure = Figure(figsize=(8, 3.6 * len(units)), layout="constrained")
     figure.suptitle(f"{found.recipe.title} (scale {found.settings.scale})", fontsize=10)
     axes = figure.subplots(len(units), squeeze=False)[:, 0]
     for axis, unit in zip(axes, units, strict=True):
         columns = [column for column in found.recipe.columns if column.unit == unit]
-        (_lines if found.recipe.plot == "lines" else _bars)(axis, found, columns)
+        (_bars if bars else _lines)(axis, found, columns)
         axis.set_ylabel(unit or ", ".join(column.label for column in columns))
         axis.grid(alpha=0.3, axis="y")
-        if len(axis.get_legend_handles_labels()[1]) > 1:
+        if not bars and len(axis.get_legend_handles_labels()[1]) > 1:
             axis.legend(fontsize=7, loc="best")
+    if bars and len(found.recipe.rows) > 1:  # the same rows in every panel, and no bar under their names
+        figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -201,7 +210,8 @@ def _bars(axis: Any, found: Reproduction, columns: list[Column]) -> None:
             spans[0].append(mean - min(values))
             spans[1].append(max(values) - mean)
         axis.bar(places, means, width * 0.95, yerr=spans if len(found.recipe.seeds) > 1 else None, label=row.label)
-    axis.set_xticks(range(len(columns)), [column.label for column in columns], fontsize=8)
+    labels = [textwrap.fill(column.label, max(100 // len(columns), 8)) for column in columns]
+    axis.set_xticks(range(len(columns)), labels, fontsize=8)
     low = min((cell.value for cell in found.cells if cell.column in {c.label for c in columns}), default=0)
     high = max((cell.value for cell in found.cells if cell.column in {c.label for c in columns}), default=1)
     if low > high / 2:  # differences would vanish from zero on
@@ -215,3 +225,35 @@ def _lines(axis: Any, found: Reproduction, columns: list[Column]) -> None:
         means = [_mean(found, label, column.label) for label in labels]
         axis.plot(range(len(labels)), means, "o-", color=f"C{number}", label=column.label)
     axis.set_xticks(range(len(labels)), labels, fontsize=8)
+
+
+def _curves(make: Any, found: Reproduction) -> Any:
+    """A panel for every column that is an axis, in it a curve for every column that names it.
+
+    The row that a column is compared with is the origin and has no point of its own.
+    """
+    columns = found.recipe.columns
+    bases = [column for column in columns if column.label in {other.x for other in columns}]
+    figure = make(figsize=(8, 4.2 * len(bases)), layout="constrained")
+    figure.suptitle(f"{found.recipe.title} (scale {found.settings.scale})", fontsize=10)
+    for axis, base in zip(figure.subplots(len(bases), squeeze=False)[:, 0], bases, strict=True):
+        own = [column for column in columns if column.x == base.label]
+        rows = [
+            row.label
+            for row in found.recipe.rows
+            if row.label != base.against and _values(found, row.label, base.label)
+        ]
+        xs = [_mean(found, row, base.label) for row in rows]
+        for column in own:
+            axis.plot(xs, [_mean(found, row, column.label) for row in rows], "o-", label=column.label)
+        if base.against:
+            axis.axvline(0, color="0.4", linewidth=0.8)
+        if any(column.against for column in own):
+            axis.axhline(0, color="0.4", linewidth=0.8)
+        for x, row in zip(xs, rows, strict=True):
+            axis.annotate(row, (x, 1), xycoords=("data", "axes fraction"), rotation=60, fontsize=7)
+        axis.set_xlabel(f"{base.label}{', ' + base.unit if base.unit else ''}")
+        axis.set_ylabel(own[0].unit)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7, loc="best")
+    return figure

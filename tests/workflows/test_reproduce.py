@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from edgeface.cli.main import app
 from edgeface.workflows import reproduce as module
 from edgeface.workflows.recipe import HOW, fill, find_recipe, list_recipes, placeholders, read_recipe
 from edgeface.workflows.reproduce import Settings, reproduce
-from edgeface.workflows.reproduce_report import summary, write_reproduction
+from edgeface.workflows.reproduce_report import _figure, compare_rows, summary, write_reproduction
+from edgeface_calibration.bootstrap import Interval
 from edgeface_runtime.errors import InputError
 
 TOML = """
@@ -85,9 +88,8 @@ class Fake:
 
 def test_every_recipe_that_comes_along_can_be_planned() -> None:
     recipes = list_recipes()
-    assert {"table-2", "mask-gain", "from-masks", "from-patterns", "frozen-trunk", "landmark-regions"} <= {
-        recipe.name for recipe in recipes
-    }
+    assert {"table-2", "table-3", "figure-7", "mask-gain", "from-masks", "from-patterns"} <= {r.name for r in recipes}
+    assert {"frozen-trunk", "landmark-regions"} <= {r.name for r in recipes}
     for recipe in recipes:
         assert set(recipe.scales) == {"small", "paper"}
         for scale in recipe.scales:
@@ -97,6 +99,48 @@ def test_every_recipe_that_comes_along_can_be_planned() -> None:
                 steps = module._steps(recipe, settings, values, seed)
                 for row in recipe.rows:
                     module._cells(recipe, row, seed, steps, values, settings)
+
+
+def plan(name: str, scale: str) -> tuple[dict[str, module._Step], dict[str, list[module._Asked]]]:
+    """Steps by name and cells by row, as they would be run."""
+    recipe, settings = find_recipe(name), Settings(scale, Path("/"), Path("work"))
+    values = module._values(recipe, settings)
+    steps = module._steps(recipe, settings, values, 0)
+    return steps, {row.label: module._cells(recipe, row, 0, steps, values, settings) for row in recipe.rows}
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+@pytest.mark.parametrize("name", ["table-3", "figure-7"])
+def test_the_growth_of_error_and_speed_is_measured_on_the_networks_of_table_2(name: str, scale: str) -> None:
+    steps, rows = plan(name, scale)
+    other, shared = plan("table-2", scale)
+    assert {step: steps[step].folder for step in other} == {step: entry.folder for step, entry in other.items()}
+    assert steps["clean"].folder == plan("mask-gain", scale)[0]["clean"].folder
+    assert steps.keys() - other.keys() == {"r0-mixture", "baseline-1-bundle", "baseline-2-bundle"} | {
+        f"r{ratio}-bundle" for ratio in range(6)
+    }
+    for label, cells in shared.items():  # nothing of table 2 is evaluated again
+        assert {cell.file for cell in cells} <= {cell.file for cell in rows[label]}
+    # baseline 2 is R = 0 but for the mask
+    mixture, masked = (list(steps[step].words) for step in ("r0-mixture", "r0-masked"))
+    for word in ("--mask", "decoder", "--patterns", "5"):
+        masked.remove(word)
+    assert mixture[:4] + mixture[5:] == masked[:4] + masked[5:]  # all but --out
+
+
+@pytest.mark.parametrize("name", ["table-3", "figure-7"])
+def test_every_row_reads_its_own_network_s_speed_from_one_measurement(name: str) -> None:
+    steps, rows = plan(name, "small")
+    exported = {word: step.words[1] for step in steps.values() for word in step.words if word.endswith(".bundle")}
+    speeds = set()
+    for cells in rows.values():
+        (model,) = {cell.words[1] for cell in cells if cell.words[0] == "evaluate"}
+        for cell in cells:
+            if cell.words[0] == "benchmark":
+                speeds.add(cell.file)
+                key, number, *_ = cell.value.split(".")
+                assert key == "rows" and exported[cell.words[1 + int(number)]] == model
+    assert len(rows) == 8 and len(speeds) == 1
 
 
 def test_cells_and_their_differences(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +196,16 @@ def test_a_cell_may_keep_codes_in_one_folder_which_does_not_name_it(
 
 
 def test_every_recipe_that_embeds_faces_keeps_them() -> None:
-    for name in ("table-2", "mask-gain", "from-masks", "from-patterns", "frozen-trunk", "landmark-regions"):
+    for name in (
+        "table-2",
+        "table-3",
+        "figure-7",
+        "mask-gain",
+        "from-masks",
+        "from-patterns",
+        "frozen-trunk",
+        "landmark-regions",
+    ):
         for column in find_recipe(name).columns:
             assert not column.run.startswith("evaluate ") or "--cache {cache}" in column.run
 
@@ -183,6 +236,43 @@ def test_another_scale_or_value_never_replaces_the_result(
         stems |= {path.stem for path in paths}
     assert stems == {"mine", "mine-large", "mine-changed"}
     assert "with people = `4`" in (tmp_path / "results" / "mine-changed.md").read_text()
+
+
+def test_a_curve_takes_its_places_from_another_column(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch)
+    text = TOML.replace("seeds", 'plot = "xy"\nseeds').replace('how = "drop"', 'how = "drop"\nx = "training"')
+    recipe.write_text(text)
+    found = reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    (panel,) = _figure(found).axes
+    assert panel.get_xlabel() == "training, pictures"
+    curves = {line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()}
+    assert curves["training, less than all"] == [[4, 0], [3, 100]]
+    # with an axis of growth, the row it is measured against is the origin and no point
+    recipe.write_text(text.replace('unit = "pictures"', 'against = "all"\nhow = "faster"'))
+    (panel,) = _figure(reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))).axes
+    curves = {line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()}
+    assert curves["training, less than all"] == [[pytest.approx(1 / 3), 100]]
+    for damage in ('x = "nothing"', ""):
+        recipe.write_text(text.replace('x = "training"', damage))
+        with pytest.raises(InputError, match="x names no column: nothing" if damage else "xy with columns"):
+            read_recipe(recipe)
+
+
+def test_the_interval_of_a_column_of_drops_is_one_of_drops(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch)
+    recipe.write_text(TOML + '[[compare]]\na = "part"\nb = "all"\n')
+    found = reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    kept = replace(found, cells=tuple(replace(cell, scores=Path("a.npz")) for cell in found.cells))
+    interval = Interval(-1.0, -3.0, 0.5, 0.95, 1000, 0)
+    compare = importlib.import_module("edgeface.evaluation.compare")  # the package has a function of that name
+    monkeypatch.setattr(compare, "paired_difference", lambda a, b: interval)
+    plain, drop = compare_rows(kept)
+    assert (plain.value, plain.low, plain.high) == (-1, -3, 0.5)
+    assert (drop.value, drop.low, drop.high) == (100, -50, 300)
 
 
 def test_placeholders_hold_placeholders() -> None:
