@@ -13,6 +13,10 @@ from edgeface.cli.output import Output
 __all__ = ["run_dictionary"]
 
 
+LEARNING = ("epochs", "batch", "lr", "fill", "loss", "momentum", "weight_decay")
+"""Flags that say how a region's mask is learned."""
+
+
 def run_dictionary(
     *,
     data: Path,
@@ -34,7 +38,7 @@ def run_dictionary(
 
     Args:
         start: `--from`.
-        mask: `--mask`: grid (the default), lm1, lm2, lm2s or lmface.
+        mask: `--mask`: grid (the default), lm1, lm2, lm2s, lmface or cell.
         other: further fields of `DictionarySettings`, such as `tau`, `pairs`, `fill` or `precision`.
     """
     from edgeface.dictionary.run import train_dictionary
@@ -48,6 +52,11 @@ def run_dictionary(
         raise InputError("--stage dictionary runs in one process: start it without torchrun")
     if other.get("grid") is not None and mask not in (None, "grid"):
         raise InputError(f"--grid is for --mask grid: --mask {mask} has regions of its own, leave --grid out")
+    if mask == "cell":
+        chosen_flags = {"epochs": epochs, "batch": batch, "lr": lr, **other}
+        wrong = [key for key, value in chosen_flags.items() if value is not None and key in LEARNING]
+        if wrong:
+            raise InputError(f"--mask cell learns nothing: leave --{wrong[0].replace('_', '-')} out")
     given: dict[str, Any] = {"kind": mask, "epochs": epochs, "batch": batch, "lr": lr, "seed": seed, "device": device}
     given |= {"threads": threads, **other}
     try:

@@ -3,23 +3,33 @@
 Theirs are placed by the landmarks' means and spreads on box crops. On aligned crops the spread is about a pixel, so a
 spread is raised until its region is one feature cell (16 pixels) wide and high: smaller regions have no feature of
 their own to discard. `lm2s` and `lmface` answer the paper's open ends: covers of one side, faces not well aligned.
+`cell` answers the widest one, that masks discard good features too: every feature cell is a region and loses its own
+features, all of them and no others, so nothing is learned and no cell is thrown away with its neighbours.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeface.dictionary.landmarks import LandmarkStats
 from edgeface_runtime.dictionary import DICTIONARY_KINDS
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.regions import Box, Region, face_regions
 
-__all__ = ["BANDS", "TAU", "grid", "layout", "lm1", "lm2", "lm2s"]
+__all__ = ["BANDS", "TAU", "WITHOUT_LANDMARKS", "cell_masks", "cells", "grid", "layout", "lm1", "lm2", "lm2s"]
 
 BANDS = ("forehead", "eyes", "nose", "mouth", "chin")
 """LM2's regions from top to bottom."""
 
 TAU = {"grid": 0.25, "lm1": 0.20, "lm2": 0.30, "lm2s": 0.25, "lmface": 0.25}
 """Share of features each region discards. The first three are the paper's: the larger a region, the more features it
-damages. LM2's halves and the six regions per face are about as large as a block of the grid."""
+damages (`cell` has none). LM2's halves and the six regions per face are about as large as a block of the grid."""
+
+WITHOUT_LANDMARKS = ("grid", "cell")
+"""Kinds whose regions are not placed by landmarks."""
 
 Cell = tuple[float, float]
 
@@ -33,7 +43,7 @@ def layout(
         kind: one of DICTIONARY_KINDS; `lmface` gives those of the mean face.
         size: height and width of the crop, pixels.
         cell: height and width of a feature cell, pixels.
-        stats: needed by all but `grid`.
+        stats: needed by all but WITHOUT_LANDMARKS.
         k: blocks along each side of the grid.
 
     Raises:
@@ -43,6 +53,8 @@ def layout(
         raise InputError(f"unknown --mask {kind!r} for a dictionary: choose one of {', '.join(DICTIONARY_KINDS)}")
     if kind == "grid":
         return grid(size, cell, k)
+    if kind == "cell":
+        return cells(size, cell)
     if stats is None:
         raise InputError(f"--mask {kind} needs the statistics of landmarks")
     if kind == "lmface":
@@ -61,10 +73,26 @@ def grid(size: tuple[int, int], cell: Cell, k: int = 3) -> tuple[Region, ...]:
         raise InputError(
             f"a {k}x{k} grid has blocks smaller than a feature cell: use --grid {int(k * height / cell[0])}"
         )
+    return _blocks(k, k, height, width)
+
+
+def cells(size: tuple[int, int], cell: Cell) -> tuple[Region, ...]:
+    """The feature cells, row by row, named like the grid's blocks."""
+    return _blocks(round(size[0] / cell[0]), round(size[1] / cell[1]), *cell)
+
+
+def cell_masks(shape: Sequence[int]) -> NDArray[np.bool_]:
+    """(h * w, C, h, w), True = keep: for every cell of a feature map (C, h, w), row by row, all but its own."""
+    _, rows, columns = shape
+    own = np.eye(rows * columns, dtype=np.bool_).reshape(-1, 1, rows, columns)
+    return np.asarray(np.broadcast_to(~own, (len(own), *shape)))
+
+
+def _blocks(rows: int, columns: int, height: float, width: float) -> tuple[Region, ...]:
     return tuple(
         Region(f"row{y + 1}_column{x + 1}", (x * width, y * height, (x + 1) * width, (y + 1) * height))
-        for y in range(k)
-        for x in range(k)
+        for y in range(rows)
+        for x in range(columns)
     )
 
 

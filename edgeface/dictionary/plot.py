@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.dictionary.layouts import WITHOUT_LANDMARKS
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.errors import MissingExtraError
 from edgeface_runtime.files import atomic_path
@@ -42,7 +42,7 @@ def plot_dictionary(dictionary: MaskDictionary, crops: NDArray[np.uint8], path: 
     mean = np.asarray(crops[:1000].mean(0)).round().astype(np.uint8)
     grey = np.asarray(cv2.cvtColor(mean, cv2.COLOR_BGR2GRAY))
     share = discarded_share(dictionary)
-    rows = math.isqrt(len(share)) if dictionary.kind == "grid" else -(-len(share) // MOST_COLUMNS)
+    rows = _rows(dictionary) if dictionary.kind in WITHOUT_LANDMARKS else -(-len(share) // MOST_COLUMNS)
     columns = -(-len(share) // rows)
     figure = Figure(figsize=(1.9 * columns + 1.2, 2.6 * rows + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -72,6 +72,11 @@ def plot_dictionary(dictionary: MaskDictionary, crops: NDArray[np.uint8], path: 
     figure.suptitle(words, fontsize=11)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
+
+
+def _rows(dictionary: MaskDictionary) -> int:
+    """How many rows of regions, one below the other."""
+    return len({region.box[1] for region in dictionary.regions})
 
 
 def _inside(dictionary: MaskDictionary, number: int, share: NDArray[np.float64]) -> str:

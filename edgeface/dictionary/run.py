@@ -1,4 +1,5 @@
-"""Training a mask dictionary: one generator per region on a frozen network, then the binary dictionary.
+"""Training a mask dictionary: one generator per region on a frozen network, then the binary dictionary (`cell` needs
+no generators: only the clean faces' mean features are measured).
 
 The trunk sees every clean face once and every covered face once; all else works on features in memory. A run's folder
 holds run.json, log.jsonl, generators.safetensors (with the mean masks), dictionary.npz and, where matplotlib is
@@ -23,7 +24,7 @@ from edgeface.dictionary.blocks import cover, pair_rng
 from edgeface.dictionary.build import binary_mask, mean_mask
 from edgeface.dictionary.fit import Epoch, fit_generator
 from edgeface.dictionary.landmarks import Landmarks, LandmarkStats, aligned_stats, read_landmarks, spread
-from edgeface.dictionary.layouts import layout
+from edgeface.dictionary.layouts import WITHOUT_LANDMARKS, cell_masks, layout
 from edgeface.dictionary.pairs import Chosen, read_faces, trunk_features
 from edgeface.dictionary.plot import plot_dictionary
 from edgeface.dictionary.settings import DictionarySettings
@@ -170,7 +171,7 @@ def train_dictionary(
     with Monitor(quiet) as monitor:
         size = model.spec.input_size
         names = [path.relative_to(folder.root).as_posix() for path, _ in folder.samples]
-        landmarks = read_landmarks(folder.root, names, size) if settings.kind != "grid" else None
+        landmarks = read_landmarks(folder.root, names, size) if settings.kind not in WITHOUT_LANDMARKS else None
         need = settings.kind == "lmface" and landmarks is not None
         faces = read_faces(folder, settings.pairs, settings.seed, size, landmarks, need)
         stats = _stats(settings, landmarks, faces, size)
@@ -185,8 +186,9 @@ def train_dictionary(
         job = None
         counted: dict[str, int] = {}
         try:
-            left = [number for number, region in enumerate(regions) if region.name not in finished]
-            if left:
+            learned = settings.kind != "cell"
+            left = [number for number, region in enumerate(regions) if learned and region.name not in finished]
+            if left or mean is None:
                 log.write("start", **extra, skipped=[f"{entry.path}: {entry.reason}" for entry in skipped])
                 job = _prepare(
                     settings, model.to(device), folder, checkpoint, faces, regions, cell, precision, monitor, log
@@ -202,8 +204,12 @@ def train_dictionary(
             monitor.say(f"stopped after {len(finished)} of {len(regions)} regions; go on with --resume")
             log.write("stop", reason="interrupted", regions=len(finished))
             return DictionaryResult(out / DICTIONARY_NAME, False, None, None, counted, skipped, _outside(landmarks))
-        masks = np.stack([binary_mask(finished[region.name].mean_array, settings.percentile) for region in regions])
         assert mean is not None
+        tau = settings.percentile
+        if tau is None:
+            masks = cell_masks(mean.shape)
+        else:
+            masks = np.stack([binary_mask(finished[region.name].mean_array, tau) for region in regions])
         found = MaskDictionary(
             kind=settings.kind,
             regions=regions,
@@ -221,7 +227,7 @@ def train_dictionary(
         except MissingExtraError as exc:
             plot = None
             monitor.say(f"no picture of the dictionary: {exc}")
-        log.write("done", regions=len(regions), tau=settings.percentile)
+        log.write("done", regions=len(regions), tau=tau)
     return DictionaryResult(out / DICTIONARY_NAME, True, found, plot, counted, skipped, _outside(landmarks))
 
 
@@ -282,7 +288,7 @@ def _imprint(model: FaceNet, clean: Tensor, classes: Tensor, people: int) -> Ten
 def _stats(
     settings: DictionarySettings, landmarks: Landmarks | None, faces: Chosen, size: tuple[int, int]
 ) -> LandmarkStats | None:
-    if settings.kind == "grid":
+    if settings.kind in WITHOUT_LANDMARKS:
         return None
     if landmarks is None:
         return aligned_stats(list(faces.crops[:SPREAD_FACES]), size)

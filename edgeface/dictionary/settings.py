@@ -18,7 +18,7 @@ class DictionarySettings:
     """Settings of a dictionary run; messages use the command line's words."""
 
     kind: str = "grid"
-    """How regions are laid out: grid, lm1, lm2, lm2s or lmface."""
+    """How regions are laid out: grid, lm1, lm2, lm2s, lmface or cell."""
     grid: int = 3
     """Blocks along each side; only for grid."""
     tau: float | None = None
@@ -86,11 +86,13 @@ class DictionarySettings:
             raise ValueError(f"--lr must be above 0 and at most 10, got {self.lr}")
         if self.tau is not None and not 0 < self.tau < 1:
             raise ValueError(f"--tau must be between 0 and 1, got {self.tau}")
+        if self.tau is not None and self.kind == "cell":
+            raise ValueError("--mask cell has no --tau: a cell that is covered loses its own features")
 
     @property
-    def percentile(self) -> float:
-        """The share of features a region discards."""
-        return TAU[self.kind] if self.tau is None else self.tau
+    def percentile(self) -> float | None:
+        """The share of features a region discards; None for `cell`, whose regions lose their own."""
+        return TAU.get(self.kind) if self.tau is None else self.tau
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready data."""

@@ -138,7 +138,8 @@ def export_dictionary(
             for region, mask in zip(masks.regions, masks.masks, strict=True)
         ],
         "features": list(shape),
-        "percentile": masks.extra.get("percentile"),
+        "tau": masks.extra.get("tau"),
+        "discarded": masks.discarded,
         "files": entry.files(),
         "parity": parity,
         "segmenter": {**parts.notes, **compared},

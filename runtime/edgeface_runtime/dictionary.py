@@ -28,8 +28,9 @@ FORMAT = "edgeface-dictionary"
 VERSION = 2
 DISCARDED = ("mean", "zero")
 """What a discarded feature becomes: its mean over clean faces, or zero as in PDSN."""
-DICTIONARY_KINDS = ("grid", "lm1", "lm2", "lm2s", "lmface")
-"""How the regions are laid out: a KxK grid; boxes on the landmarks; bands; bands split left and right; per face."""
+DICTIONARY_KINDS = ("grid", "lm1", "lm2", "lm2s", "lmface", "cell")
+"""How the regions are laid out: a KxK grid; boxes on the landmarks; bands; bands split left and right; per face; the
+feature cells themselves."""
 
 LARGEST_BYTES = 512 << 20
 """A file that would unpack to more is refused."""
@@ -145,7 +146,7 @@ class MaskDictionary:
             "shape": list(self.masks.shape),
         }
         text = np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), np.uint8)
-        arrays = {"header": text, "masks": np.packbits(self.masks.reshape(-1))}
+        arrays: dict[str, Any] = {"header": text, "masks": np.packbits(self.masks.reshape(-1))}
         if self.mean is not None:
             arrays["mean"] = self.mean
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
@@ -172,7 +173,7 @@ def load_dictionary(path: Path) -> MaskDictionary:
                 raise ArtefactError(
                     f"{path} has dictionary version {header.get('version')}, not {VERSION}: upgrade edgeface"
                 )
-            return _from_header(header, arrays["masks"], arrays["mean"] if "mean" in arrays else None)
+            return _from_header(header, arrays["masks"], arrays.get("mean"))
     except ArtefactError:
         raise
     except KeyError as exc:

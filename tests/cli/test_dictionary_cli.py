@@ -51,7 +51,7 @@ def parts(chain: Any, cli: Callable[..., Any], tmp_path_factory: pytest.TempPath
     keep = np.ones((2, *shape), bool)
     keep[0, :, :3], keep[1, :, 4:] = False, False
     regions = (Region("eyes", (0, 30, 96, 60)), Region("mouth", (20, 84, 76, 104)))
-    masks = MaskDictionary("lm2", regions, keep, (112, 96), extra={"percentile": 25})
+    masks = MaskDictionary("lm2", regions, keep, (112, 96), extra={"tau": 0.25})
     masks.save(root / "masks.npz")
 
     def segmenter(path: Path, faces: np.ndarray) -> dict[str, int]:
@@ -104,7 +104,7 @@ def test_inspect_lists_the_regions(parts: Parts, cli: Callable[..., Any]) -> Non
     shown = cli("inspect", parts.bundle)
     assert "region mouth: 20 84 76 104, keeps 0.5714" in shown.out
     data = cli("inspect", parts.masks, "--json").data
-    assert (data["kind"], data["masking"], data["made"]) == ("mask dictionary", "lm2", {"percentile": 25})
+    assert (data["kind"], data["masking"], data["made"]) == ("mask dictionary", "lm2", {"tau": 0.25})
     assert data["regions"][0] == {"name": "eyes", "box": [0, 30, 96, 60], "kept": pytest.approx(4 / 7, abs=1e-3)}
     assert "eyes: 0 30 96 60, keeps 0.5714" in cli("inspect", parts.masks).out
     assert cli("inspect", parts.gallery, "--json").data["features"] == data["features"]

@@ -63,7 +63,7 @@ def test_a_run_leaves_its_files(trained: Path) -> None:
     assert found.kind == "lm2" and found.names == ("forehead", "eyes", "nose", "mouth", "chin")
     assert found.masks.shape == (5, SPEC.top_channels, 7, 6) and found.input_size == (112, 96)
     for mask in found.masks:
-        # Equal values at the percentile go together; a dead channel has some, and which are dead differs by processor.
+        # Equal values at the percentile go together; a dead channel has some; which are dead differs by CPU.
         assert 0.298 <= 1 - mask.mean() <= 0.298 + 7 * 6 / mask.size
     assert found.extra["tau"] == 0.30 and found.extra["data"] == "people: 4 people, 16 faces"
     assert [entry["region"] for entry in lines(trained, "region")] == list(found.names)
@@ -91,6 +91,24 @@ def test_it_keeps_the_mean_of_clean_features(trained: Path, people: Path, networ
     zero = load_dictionary(tmp_path / "zero" / "dictionary.npz")
     assert zero.discarded == "zero" and zero.mean is not None
     assert (zero.mean == found.mean).all() and (zero.masks == found.masks).all()
+
+
+def test_cells_lose_their_own_features_without_training(people: Path, network: Path, tmp_path: Path) -> None:
+    settings = DictionarySettings(kind="cell", pairs=12, threads=1)
+    result = train_dictionary(settings, people, network, tmp_path / "cell", quiet=True)
+    found = load_dictionary(tmp_path / "cell" / "dictionary.npz")
+    assert result.done and result.pairs == {} and found.discarded == "mean" and found.mean is not None
+    assert found.masks.shape == (42, SPEC.top_channels, 7, 6) and found.extra["tau"] is None
+    covered = np.zeros((112, 96), bool)
+    covered[16:32, 32:64], covered[48:57, :16], covered[64:72, :16] = True, True, True
+    # Two cells whole, one by 9 of its 16 rows, one by no more than half.
+    fdm = found.fdm(found.covered(covered))
+    gone = sorted(zip(*(part.tolist() for part in np.nonzero(~fdm[0])), strict=True))
+    assert gone == [(1, 2), (1, 3), (3, 0)] and (fdm == fdm[0]).all(), "in every channel"
+    again = train_dictionary(settings, people, network, tmp_path / "cell", resume=True, quiet=True)
+    assert again.done and (load_dictionary(again.path).mean == found.mean).all()
+    with pytest.raises(ValueError, match="--mask cell has no --tau"):
+        replace(settings, tau=0.5)
 
 
 def test_two_runs_are_equal(trained: Path, people: Path, network: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeface.dictionary.landmarks import LandmarkStats, aligned_stats, read_landmarks, spread
-from edgeface.dictionary.layouts import TAU, grid, layout, lm1, lm2, lm2s
+from edgeface.dictionary.layouts import TAU, cell_masks, cells, grid, layout, lm1, lm2, lm2s
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.dictionary import DICTIONARY_KINDS
 from edgeface_runtime.errors import InputError
@@ -107,7 +107,7 @@ def test_lm2_split_at_the_nose() -> None:
 
 def test_layouts_by_name() -> None:
     counts = {kind: len(layout(kind, BOX, CELL, stats())) for kind in DICTIONARY_KINDS}
-    assert counts == {"grid": 9, "lm1": 4, "lm2": 5, "lm2s": 10, "lmface": 6}
+    assert counts == {"grid": 9, "lm1": 4, "lm2": 5, "lm2s": 10, "lmface": 6, "cell": 48}
     assert (TAU["grid"], TAU["lm1"], TAU["lm2"]) == (0.25, 0.20, 0.30), "the paper's"
     with pytest.raises(InputError, match="choose one of grid, lm1"):
         layout("lm3", BOX, CELL)
@@ -189,3 +189,13 @@ def test_one_misplaced_face_does_not_widen_sigma() -> None:
     assert found.faces == 59 and found.source == "test, 1 left out whose landmarks are misplaced"
     np.testing.assert_allclose(found.std, clean.std, atol=0.1)
     assert clean.faces == 60 and 0.9 < float(clean.std.mean()) < 1.5
+
+
+def test_cells_by_hand() -> None:
+    found = cells((32, 48), (16.0, 16.0))
+    assert [region.name for region in found] == [f"row{y}_column{x}" for y in (1, 2) for x in (1, 2, 3)]
+    assert found[4].box == (16.0, 16.0, 32.0, 32.0)
+    masks = cell_masks((5, 2, 3))
+    assert masks.shape == (6, 5, 2, 3) and (masks[:, 0] == masks[:, 4]).all()
+    assert masks[4, 0].tolist() == [[True, True, True], [True, False, True]]
+    assert layout("cell", (32, 48), (16.0, 16.0)) == found

@@ -49,7 +49,7 @@ def write_segmenter(path: Path, faces: np.ndarray) -> dict[str, int]:
 
 def masks(*shape: int) -> MaskDictionary:
     keep = np.random.default_rng(1).random((2, *shape)) < 0.75
-    return MaskDictionary("lm2", REGIONS, keep, (112, 96), extra={"percentile": 25})
+    return MaskDictionary("lm2", REGIONS, keep, (112, 96), extra={"tau": 0.25})
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,8 @@ def test_what_the_bundle_says(bundle: Path, plain: FaceNet) -> None:
     assert sorted(manifest.files) == [*files, "segmenter.onnx", "trunk.fp16.onnx", "trunk.onnx"]
     assert (manifest.masking, manifest.outputs) == ("lm2", ("embedding",))
     entry = manifest.extra["dictionary"]
-    assert (entry["kind"], entry["percentile"], entry["features"]) == ("lm2", 25, [64, 7, 6])
+    assert (entry["kind"], entry["tau"], entry["features"]) == ("lm2", 0.25, [64, 7, 6])
+    assert entry["discarded"] == "zero"
     assert entry["regions"][1]["name"] == "lower" and entry["regions"][1]["box"] == [0, 56, 96, 112]
     assert entry["segmenter"] == {"arch": "w", "compared": 6}
     assert 0.7 < entry["regions"][1]["kept"] < 0.8
