@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from edgeface.models.checkpoint import write_tensors
+from edgeface.models.tensor_file import write_tensors
 from edgeface.training.state import LOG_NAME, RUN_NAME, refuse_other_stage
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_json

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from edgeface.models.checkpoint import write_tensors
+from edgeface.models.tensor_file import write_tensors
 from edgeface.segmentation.settings import SegmentSettings
 from edgeface.training.state import RUN_NAME
 from edgeface_runtime.errors import ArtefactError, InputError

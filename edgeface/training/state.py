@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from edgeface.models import ArchSpec, CheckpointMeta
-from edgeface.models.checkpoint import write_tensors
 from edgeface.models.digest import weights_digest
+from edgeface.models.tensor_file import write_tensors
 from edgeface.training.settings import TrainSettings
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_json
