@@ -22,7 +22,7 @@ from edgeface.segmentation.loss import segment_loss
 from edgeface.segmentation.predict import BATCH, predict
 from edgeface.segmentation.state import MODEL_NAME, SegmentRun, save_state
 from edgeface.training.log import Monitor, RunLog
-from edgeface.training.state import LAST_NAME, STATE_NAME
+from edgeface.training.run_folder import LAST_NAME, STATE_NAME
 from edgeface.training.step import to_input
 from edgeface_calibration.segment_metrics import SegmentScores, Tally
 from edgeface_runtime.errors import GateError

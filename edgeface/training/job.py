@@ -21,12 +21,14 @@ from edgeface.data.faces import Faces
 from edgeface.data.folders import Skipped
 from edgeface.data.sampler import EvenBatches
 from edgeface.models import CheckpointMeta, save_checkpoint
+from edgeface.models.digest import weights_digest
 from edgeface.training.distributed import Ranks
 from edgeface.training.log import Monitor, RunLog
+from edgeface.training.run_folder import LAST_NAME, MODEL_NAME, STATE_NAME
 from edgeface.training.schedule import learning_rate
 from edgeface.training.settings import TrainSettings
 from edgeface.training.start import finished_meta
-from edgeface.training.state import LAST_NAME, MODEL_NAME, STATE_NAME, Run, save_state, weights_digest
+from edgeface.training.state import Run, save_state
 from edgeface.training.step import TrainStep
 from edgeface_runtime.errors import GateError
 
