@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgeface.data.landmarks import LANDMARKS_NAME, template_for
 from edgeface.evaluation.occlusion import Occlusion
 from edgeface_runtime.align import CROP_SIZE, align, similarity
+from edgeface_runtime.closing import Closing
 from edgeface_runtime.detect import Detector, largest_central
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.image import read_image
@@ -77,7 +78,7 @@ def _advice(size: tuple[int, int]) -> str:
     return f"make them of the photographs with edgeface data align PHOTOS CROPS --crop box --size {size[0]}x{size[1]}"
 
 
-class Pictures:
+class Pictures(Closing):
     """One folder's pictures. A context manager.
 
     Args:
@@ -103,12 +104,6 @@ class Pictures:
         self._detector = Detector(min_face=min_face) if detect else None
         self._min_face = min_face
         self._found: dict[Path, Points | str] = {}
-
-    def __enter__(self) -> Pictures:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let the detector go."""
