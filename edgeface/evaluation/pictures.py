@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.data.align_command import align_command
 from edgeface.data.landmarks import LANDMARKS_NAME, template_for
 from edgeface.evaluation.occlusion import Occlusion
 from edgeface_runtime.align import CROP_SIZE, align, similarity
@@ -74,8 +75,8 @@ def read_landmarks(folder: Path) -> dict[str, Points] | None:
 def _advice(size: tuple[int, int]) -> str:
     """What makes crops of a network's size."""
     if size == CROP_SIZE:
-        return "run `edgeface data align` first, or give --align"
-    return f"make them of the photographs with edgeface data align PHOTOS CROPS --crop box --size {size[0]}x{size[1]}"
+        return f"run `{align_command(size)}` first, or give --align"
+    return f"make them of the photographs with {align_command(size, 'PHOTOS CROPS')}"
 
 
 class Pictures(Closing):
