@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.data.align_command import align_command
-from edgeface.data.landmarks import LANDMARKS_NAME, template_for
+from edgeface.data.landmarks import AGAIN, template_for
 from edgeface.evaluation.occlusion import Occlusion
+from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_runtime.align import CROP_SIZE, align, similarity
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.detect import Detector, largest_central
@@ -60,15 +61,14 @@ def read_landmarks(folder: Path) -> dict[str, Points] | None:
     path = folder / LANDMARKS_NAME
     if not path.is_file():
         return None
-    again = "write it again with edgeface data align --crop box"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         found = {str(name): np.array(points, np.float64) for name, points in data.items()}
     except (OSError, ValueError, TypeError, AttributeError) as exc:
-        raise InputError(f"{path} is damaged: {again}") from exc
+        raise InputError(f"{path} is damaged: {AGAIN}") from exc
     for name, points in found.items():
         if points.shape != (5, 2) or not np.isfinite(points).all():
-            raise InputError(f"{path} has no five points for {name}: {again}")
+            raise InputError(f"{path} has no five points for {name}: {AGAIN}")
     return found
 
 

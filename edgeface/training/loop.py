@@ -27,6 +27,7 @@ from edgeface.training.settings import TrainSettings
 from edgeface.training.start import is_trained, start_margin, start_network
 from edgeface.training.state import Run, load_state, read_run, read_spec, write_run
 from edgeface.training.step import TrainStep
+from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_runtime.errors import InputError
 
 __all__ = ["TrainResult", "train"]
@@ -158,7 +159,7 @@ def _prepare(
         "input_size": list(model.spec.input_size),
         "mask": model.spec.mask.kind if model.spec.mask else "none",
         "learning": sum(parameter.numel() for parameter in step.learning),
-        "landmarks": "template" if faces.landmarks is None else "landmarks.json",
+        "landmarks": "template" if faces.landmarks is None else LANDMARKS_NAME,
         "landmark_notes": list(faces.landmarks.notes) if faces.landmarks else [],
         "class_weights": origin,
         "resumed_after": state.epochs if state else 0,
