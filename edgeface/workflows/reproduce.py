@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.workflows.recipe import HOW, Column, Recipe, Row, fill, placeholders
+from edgeface.workflows.turns import share_out
 from edgeface_runtime.errors import EdgefaceError, GateError, InputError
 from edgeface_runtime.files import write_json
 
@@ -83,30 +84,43 @@ def reproduce(recipe: Recipe, settings: Settings, say: Say = lambda line: None) 
     for seed, steps in plan:  # every placeholder is known to have a value before the first command runs
         for row in recipe.rows:
             _cells(recipe, row, seed, steps, values, settings)
-    seconds, cells = 0.0, []
-    todo = {step.folder: step for _, steps in plan for step in steps.values()}
-    for number, step in enumerate(todo.values(), 1):
-        say(f"step {number} of {len(todo)}: {step.name}")
+    turns = settings.work / "turns"
+    seconds = 0.0
+
+    def do_step(step: _Step) -> None:
+        nonlocal seconds
+        say(f"step {order[step.folder]} of {len(todo)}: {step.name}")
         seconds += _run_step(step, say)
+
+    todo = {step.folder: step for _, steps in plan for step in steps.values()}
+    order = {folder: number for number, folder in enumerate(todo, 1)}
+    share_out(list(todo.values()), lambda step: turns / step.folder.name, do_step, _ready, say)
     asked = [
         entry
         for seed, steps in plan
         for row in recipe.rows
         for entry in _cells(recipe, row, seed, steps, values, settings)
     ]
-    raw: dict[tuple[str, str, int], float] = {}
-    results = []
-    for number, entry in enumerate(asked, 1):
-        say(f"cell {number} of {len(asked)}: {entry.row}, {entry.column.label}, seed {entry.seed}")
-        result, took = _measure(entry)
+    results: dict[int, dict[str, Any]] = {}
+
+    def do_cell(number: int) -> None:
+        nonlocal seconds
+        entry = asked[number]
+        say(f"cell {number + 1} of {len(asked)}: {entry.row}, {entry.column.label}, seed {entry.seed}")
+        results[number], took = _measure(entry)
         seconds += took
-        raw[entry.row, entry.column.label, entry.seed] = float(_dig(result, entry.value, entry.row))
-        results.append(result)
-    for entry, result in zip(asked, results, strict=True):
+
+    share_out(range(len(asked)), lambda n: turns / asked[n].file.stem, do_cell, lambda n: True, say)
+    raw = {
+        (entry.row, entry.column.label, entry.seed): float(_dig(results[number], entry.value, entry.row))
+        for number, entry in enumerate(asked)
+    }
+    cells = []
+    for number, entry in enumerate(asked):
         column, value = entry.column, raw[entry.row, entry.column.label, entry.seed]
         if column.against:
             value = HOW[column.how](value, raw[column.against, column.label, entry.seed])
-        cells.append(Cell(entry.row, column.label, entry.seed, column.factor * value, result, entry.scores))
+        cells.append(Cell(entry.row, column.label, entry.seed, column.factor * value, results[number], entry.scores))
     return Reproduction(recipe, settings, tuple(cells), seconds)
 
 
@@ -116,6 +130,8 @@ class _Step:
     folder: Path
     words: tuple[str, ...]
     resumable: bool
+    needs: tuple[Path, ...]
+    """Folders of the steps it names."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +181,8 @@ def _steps(recipe: Recipe, settings: Settings, values: Mapping[str, Any], seed: 
         digest = hashlib.sha256(fill(step.run, names, where).encode()).hexdigest()[:10]
         folder = settings.work / f"{step.name}-{digest}"
         text = fill(step.run, {**known, "out": shlex.quote(str(folder))}, where)
-        done[step.name] = _Step(step.name, folder, tuple(shlex.split(text)), step.resumable)
+        needs = tuple(entry.folder for entry in done.values() if entry.folder.name in text)
+        done[step.name] = _Step(step.name, folder, tuple(shlex.split(text)), step.resumable, needs)
     return done
 
 
@@ -195,6 +212,11 @@ def _cells(
         value = fill(column.value, known, where)
         found.append(_Asked(row.label, column, seed, tuple(shlex.split(text)), file, scores, value))
     return found
+
+
+def _ready(step: _Step) -> bool:
+    """Whether all that it builds on is done."""
+    return all((folder / DONE).is_file() for folder in step.needs)
 
 
 def _run_step(step: _Step, say: Say) -> float:

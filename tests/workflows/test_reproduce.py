@@ -6,6 +6,9 @@ import importlib
 import json
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from edgeface.workflows import reproduce as module
 from edgeface.workflows.recipe import HOW, fill, find_recipe, list_recipes, placeholders, read_recipe
 from edgeface.workflows.reproduce import Settings, reproduce
 from edgeface.workflows.reproduce_report import _figure, compare_rows, summary, write_reproduction
+from edgeface.workflows.turns import share_out, turn
 from edgeface_calibration.bootstrap import Interval
 from edgeface_runtime.errors import InputError
 
@@ -167,6 +171,35 @@ def test_runs_once_and_resumes(recipe: Path, tmp_path: Path, monkeypatch: pytest
     mark.unlink()  # as if it had been stopped there
     reproduce(read_recipe(recipe), settings)
     assert [words[1] for words in fake.asked[8:]] == ["split"]
+
+
+def test_two_runs_at_once_do_what_they_share_once(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def command(words: Sequence[str], stdout: int | None) -> str:
+        ran.append(" ".join(words))
+        time.sleep(0.05)
+        if stdout:
+            return json.dumps({"pictures": {"train": len(words)}})
+        Path(words[2] if words[1] == "synthetic" else words[3]).mkdir(parents=True)
+        return ""
+
+    monkeypatch.setattr(module, "_edgeface", command)
+    found, said = [], []
+
+    def run() -> None:
+        found.append(reproduce(read_recipe(recipe), Settings(work=tmp_path / "work"), said.append))
+
+    both = [threading.Thread(target=run) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(30)
+    assert len(ran) == len(set(ran)) == 2 * (2 + 2), "two steps and two cells for each of two seeds"
+    assert found[0].cells == found[1].cells and len(found[0].cells) == 8
+    assert len({line for line in said if line.startswith("cell ")}) == 8
 
 
 def test_a_change_redoes_what_follows_and_nothing_else(
@@ -326,3 +359,36 @@ def test_stopped_it_says_that_the_same_command_goes_on(
     assert done.exit_code == 130
     last = done.stderr.splitlines()[-1]
     assert last == f"stopped: the same edgeface reproduce {recipe} goes on from here, without --resume"
+
+
+def test_what_is_busy_or_not_ready_comes_later(tmp_path: Path) -> None:
+    done: list[int] = []
+    freed = threading.Event()
+
+    def hold() -> None:
+        with turn(tmp_path / "1") as mine:
+            assert mine
+            held.set()
+            freed.wait(30)
+
+    held, said = threading.Event(), []
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(30)
+
+    def say(line: str) -> None:
+        said.append(line)
+        freed.set()
+
+    # 1 is busy until somebody waits for it, 3 needs 1.
+    share_out([1, 2, 3, 4], lambda n: tmp_path / str(n), done.append, lambda n: n != 3 or 1 in done, say)
+    other.join(30)
+    assert done == [2, 4, 1, 3] and len(said) == 1
+
+
+def test_a_step_needs_the_steps_whose_folders_it_names() -> None:
+    recipe = find_recipe("mask-gain")
+    settings = Settings("small", Path())
+    steps = module._steps(recipe, settings, module._values(recipe, settings), 0)
+    needs = {name: {folder.name.split("-")[0] for folder in step.needs} for name, step in steps.items()}
+    assert needs == {"set": set(), "clean": {"set"}, "mixture": {"set", "clean"}, "masked": {"set", "clean"}}
