@@ -9,7 +9,6 @@ distance.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface_calibration.landmarks import read_landmarks
 from edgeface_runtime.detect import Detector, largest_central
 from edgeface_runtime.errors import ImageError, InputError
 from edgeface_runtime.image import read_image
 
-__all__ = ["Distribution", "DetectionReport", "compare_landmarks", "measure_detection", "read_landmarks"]
+__all__ = ["Distribution", "DetectionReport", "compare_landmarks", "measure_detection"]
 
 Points = NDArray[np.float64]
 
@@ -70,36 +70,6 @@ class DetectionReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready data."""
         return asdict(self)
-
-
-def read_landmarks(path: Path) -> dict[str, Points]:
-    """Read a reference file.
-
-    Returns:
-        Picture name -> (5, 2) float64 pixels (x, y).
-
-    Raises:
-        InputError: missing, no JSON, empty, or an entry that is not five finite points.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise InputError(f"cannot read landmarks {path}: {exc.strerror or exc}") from exc
-    except ValueError as exc:
-        raise InputError(f"{path} is not JSON: it should map picture names to five points") from exc
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{path} names no pictures: it should map picture names to five points")
-    return {name: _points(path, name, value) for name, value in content.items()}
-
-
-def _points(path: Path, name: str, value: object) -> Points:
-    try:
-        points = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    if points.shape != (5, 2) or not np.isfinite(points).all():
-        raise InputError(f"{path}: {name} has no five (x, y) points")
-    return points
 
 
 def compare_landmarks(

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface_calibration.detection import read_landmarks
+from edgeface_calibration.landmarks import LANDMARKS_NAME, read_landmarks
 from edgeface_calibration.occluders import (
     Occluded,
     check_alpha,
@@ -43,7 +43,6 @@ from edgeface_runtime.image import list_images, read_image
 
 __all__ = [
     "FORMAT",
-    "LANDMARKS",
     "VERSION",
     "OccludedSetReport",
     "SkippedPicture",
@@ -52,9 +51,6 @@ __all__ = [
 ]
 
 FORMAT, VERSION = "edgeface-occluded-set", 1
-
-LANDMARKS = "landmarks.json"
-"""In the root of a tree of faces that are not aligned: picture -> five points (x, y) in its pixels."""
 
 _QUALITY = 95
 _SINCE: dict[str, Any] = {"alpha": 1.0, "landmarks": None}
@@ -151,8 +147,8 @@ def write_occluded_set(
     paths = list_images(src, recursive=True)
     if not paths:
         raise InputError(f"no picture below {src}")
-    if landmarks is None and (src / LANDMARKS).is_file():
-        landmarks = src / LANDMARKS
+    if landmarks is None and (src / LANDMARKS_NAME).is_file():
+        landmarks = src / LANDMARKS_NAME
     points = None if landmarks is None else read_landmarks(landmarks)
     faces = _Faces(points, points is not None and needs_landmarks(kind, templates))
     settings = {
@@ -190,7 +186,7 @@ def write_occluded_set(
         raise InputError(f"none of the {len(paths)} pictures below {src} could be occluded: {skipped[0].reason}")
     if points is not None:
         kept = (entry["name"] for entry in entries)
-        write_json(dst / "images" / LANDMARKS, {name: points[name].tolist() for name in kept if name in points})
+        write_json(dst / "images" / LANDMARKS_NAME, {name: points[name].tolist() for name in kept if name in points})
     _write_manifest(dst, settings, True, entries, skipped)
     return OccludedSetReport(
         images_dir=str(dst / "images"),
@@ -222,12 +218,12 @@ class _Faces:
         image = read_image(path)
         if self.points is not None:
             if self.needed and name not in self.points:
-                raise InputError(f"{LANDMARKS} has no landmarks for it: add them or leave the picture out")
+                raise InputError(f"{LANDMARKS_NAME} has no landmarks for it: add them or leave the picture out")
             return image, self.points.get(name, TEMPLATE)
         if image.shape[:2] != CROP_SIZE:
             raise InputError(
                 f"{image.shape[1]}x{image.shape[0]} pixels, not an aligned 96x112 crop: align it with edgeface data "
-                f"align, or put {LANDMARKS} beside the pictures"
+                f"align, or put {LANDMARKS_NAME} beside the pictures"
             )
         return image, TEMPLATE
 

@@ -118,8 +118,8 @@ def train(
     from edgeface.data.folders import scan
     from edgeface.models.checkpoint import read_meta
     from edgeface.training.loop import train as run
+    from edgeface.training.run_folder import claim_folder
     from edgeface.training.settings import TrainSettings
-    from edgeface.training.state import claim_folder
     from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)

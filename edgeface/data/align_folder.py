@@ -19,7 +19,7 @@ from edgeface.data.align_journal import JOURNAL, MANIFEST, Entry, Journal, earli
 from edgeface.data.align_one import AlignSettings, fingerprint
 from edgeface.data.align_pool import Task, align_all
 from edgeface.data.align_sources import OTHER_FORMAT, list_sources, target_names
-from edgeface.data.landmarks import LANDMARKS_NAME
+from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_json

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgeface.data.align_command import align_command
 from edgeface.data.folders import FaceFolder, Skipped
 from edgeface.data.landmarks import Landmarks, load_landmarks
 from edgeface_runtime.align import CROP_SIZE
@@ -83,11 +84,10 @@ class OtherSizeError(InputError):
     """A picture that is no crop of the network's size."""
 
     def __init__(self, path: Path, found: tuple[int, int], size: tuple[int, int]) -> None:
-        aligned = size == CROP_SIZE
-        words = "an aligned crop" if aligned else "a crop"
+        words = "an aligned crop" if size == CROP_SIZE else "a crop"
         super().__init__(
             f"{path} is {found[1]}x{found[0]}, not {words} of {size[1]} wide, {size[0]} high: "
-            f"run `edgeface data align{'' if aligned else f' --crop box --size {size[0]}x{size[1]}'}` first"
+            f"run `{align_command(size)}` first"
         )
         self.reason = f"{found[1]}x{found[0]}, not {size[1]} wide, {size[0]} high"
 

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.data.folders import FaceFolder
+from edgeface_calibration.landmarks import LANDMARKS_NAME, five_points
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError
 
-__all__ = ["LANDMARKS_NAME", "Landmarks", "load_landmarks", "mirrored", "read_table", "template_for"]
+__all__ = ["AGAIN", "Landmarks", "load_landmarks", "mirrored", "read_table", "template_for"]
 
-LANDMARKS_NAME = "landmarks.json"
+AGAIN = "write it again with edgeface data align --crop box"
+"""What to do about a bad file."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def load_landmarks(folder: FaceFolder, size: tuple[int, int]) -> Landmarks | Non
     if not known.any():
         raise InputError(
             f"{path} has no usable landmarks for any picture of {size[1]} wide, {size[0]} high: "
-            "they must be in the crop's own pixels; write it again with edgeface data align --crop box"
+            f"they must be in the crop's own pixels; {AGAIN}"
         )
     points[~known] = points[known].mean(0)
     return Landmarks(points, digest, tuple(missing), tuple(outside))
@@ -100,20 +102,17 @@ def read_table(path: Path) -> tuple[dict[str, Any], str]:
         text = path.read_bytes()
         data = json.loads(text)
     except (OSError, ValueError) as exc:
-        raise InputError(f"{path} is damaged: write it again with edgeface data align --crop box") from exc
+        raise InputError(f"{path} is damaged: {AGAIN}") from exc
     if not isinstance(data, dict):
-        raise InputError(f"{path} is not a table of landmarks: write it again with edgeface data align --crop box")
+        raise InputError(f"{path} is not a table of landmarks: {AGAIN}")
     return data, hashlib.sha256(text).hexdigest()
 
 
 def _usable(value: Any, size: tuple[int, int]) -> NDArray[np.float64] | None:
     """Five points inside a crop, at most at its last pixel so that they stay inside when it is mirrored."""
-    try:
-        points = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        return None
+    points = five_points(value)
     limit = (size[1], size[0])
-    if points.shape != (5, 2) or not np.isfinite(points).all() or (points < 0).any() or (points >= limit).any():
+    if points is None or (points < 0).any() or (points >= limit).any():
         return None
     if float(np.ptp(points, axis=0).max()) < 1:
         return None

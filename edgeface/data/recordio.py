@@ -16,8 +16,8 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import InputError
 
 __all__ = ["MAGIC", "Damage", "Record", "RecordError", "RecordFile"]
@@ -59,7 +59,7 @@ class Record:
     """What follows the header: a picture, or nothing."""
 
 
-class RecordFile:
+class RecordFile(Closing):
     """A record file with random access by key; safe to share between threads.
 
     Args:
@@ -96,14 +96,6 @@ class RecordFile:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> RecordFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; nothing can be read afterwards."""

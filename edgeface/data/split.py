@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from edgeface.data.folders import FaceFolder, Skipped, scan
-from edgeface.data.landmarks import LANDMARKS_NAME, read_table
+from edgeface.data.landmarks import read_table
+from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_calibration.occluders import sample_seed
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import part_folder, write_json

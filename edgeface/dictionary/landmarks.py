@@ -16,22 +16,20 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeface.data.landmarks import LANDMARKS_NAME, read_table
+from edgeface.data.landmarks import read_table
+from edgeface_calibration.landmarks import LANDMARKS_NAME, five_points
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError, MissingExtraError
 from edgeface_runtime.regions import coincide
 
 __all__ = [
     "ALIGNED_SPREAD_PX",
-    "LANDMARKS_NAME",
     "LandmarkStats",
     "Landmarks",
     "aligned_stats",
     "read_landmarks",
     "spread",
 ]
-
-"""In the root of a folder of crops: {"person/file.jpg": [[x, y], ... five points]}, pixels of the crop."""
 
 ALIGNED_SPREAD_PX = 1.3
 """Spread of landmarks on aligned crops where it cannot be measured: about that of MTCNN's points on aligned LFW."""
@@ -138,8 +136,8 @@ def read_landmarks(root: Path, names: Sequence[str], size: tuple[int, int]) -> L
         if name not in data:
             missing.append(name)
             continue
-        own = _five(data[name])
-        if own is None:
+        own = five_points(data[name])
+        if own is None or coincide(own):
             unusable.append(name)
             continue
         points[name] = own
@@ -148,14 +146,6 @@ def read_landmarks(root: Path, names: Sequence[str], size: tuple[int, int]) -> L
     if not points:
         raise InputError(f"{path} has landmarks of none of the {len(names)} pictures: is it of another folder?")
     return Landmarks(points, tuple(missing), tuple(unusable), tuple(outside))
-
-
-def _five(entry: Any) -> Floats | None:
-    try:
-        own = np.asarray(entry, np.float64)
-    except (TypeError, ValueError):
-        return None
-    return own if own.shape == (5, 2) and np.isfinite(own).all() and not coincide(own) else None
 
 
 def aligned_stats(crops: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> LandmarkStats:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeface.data.align_command import align_command
 from edgeface.data.folders import FaceFolder, Skipped
 from edgeface.dictionary.landmarks import Landmarks
 from edgeface.models import FaceNet
@@ -87,7 +88,7 @@ def read_faces(
         if image.shape[:2] != size:
             raise InputError(
                 f"{path} is {image.shape[1]}x{image.shape[0]}, but the network takes {size[1]}x{size[0]}: "
-                "use crops of its size (edgeface data align)"
+                f"use crops of its size ({align_command(size)})"
             )
         crops.append(image)
         chosen.append(label)

@@ -42,7 +42,9 @@ from edgeface.models.digest import DIGEST, weights_digest
 from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.margin import MARGINS, MarginSoftmax
-from edgeface.training.state import LOG_NAME, STATE_NAME, read_class_weights
+from edgeface.training.run_folder import LOG_NAME, STATE_NAME
+from edgeface.training.state import read_class_weights
+from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.errors import InputError, MissingExtraError
 from edgeface_runtime.regions import Region, face_regions
@@ -292,7 +294,7 @@ def _stats(
         return None
     if landmarks is None:
         return aligned_stats(list(faces.crops[:SPREAD_FACES]), size)
-    return spread(np.stack(list(landmarks.points.values())), f"landmarks.json, {len(landmarks.points)} faces")
+    return spread(np.stack(list(landmarks.points.values())), f"{LANDMARKS_NAME}, {len(landmarks.points)} faces")
 
 
 def _facts(

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from edgeface.models.checkpoint import write_tensors
-from edgeface.training.state import LOG_NAME, RUN_NAME, refuse_other_stage
+from edgeface.models.tensor_file import read_tensors, write_tensors
+from edgeface.training.run_folder import LOG_NAME, MODEL_NAME, RUN_NAME, STATE_NAME, claim_folder
+from edgeface.training.run_settings import differing
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_json
 
@@ -57,12 +58,8 @@ class Identity:
 
     def differences(self, now: Identity) -> list[str]:
         """What makes `now` another run, in words."""
-        keys = sorted({*self.settings, *now.settings})
-        found = [
-            f"{FLAGS.get(key, '--' + key.replace('_', '-'))} {self.settings.get(key)}, now {now.settings.get(key)}"
-            for key in keys
-            if self.settings.get(key) != now.settings.get(key)
-        ]
+        names = sorted({*self.settings, *now.settings})
+        found = differing(names, self.settings, now.settings, FLAGS)
         if self.data_digest != now.data_digest:
             found.append(f"data {self.data}, now {now.data}")
         if self.network_digest != now.network_digest:
@@ -91,23 +88,12 @@ def claim(folder: Path, identity: Identity, resume: bool) -> None:
         InputError: the folder holds a run already, none to resume, or another one.
         ArtefactError: its `run.json` is damaged or of another kind of run.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file: name a folder")
-    names = (RUN_NAME, DICTIONARY_NAME, GENERATORS_NAME, LOG_NAME, "state.safetensors", "model.safetensors")
-    present = [name for name in names if (folder / name).exists()]
-    if not resume:
-        if present:
-            raise InputError(
-                f"{folder} holds a run already ({present[0]}): go on with --resume, or choose another --out"
-            )
-        write_json(
-            folder / RUN_NAME, {"format": FORMAT, "version": VERSION, **identity.__dict__, "digest": identity.digest}
-        )
-        return
+    names = (RUN_NAME, DICTIONARY_NAME, GENERATORS_NAME, LOG_NAME, STATE_NAME, MODEL_NAME)
+    claim_folder(folder, resume, "dictionary", names)
     path = folder / RUN_NAME
-    if not path.is_file():
-        raise InputError(f"{folder} holds no run to resume ({RUN_NAME} is missing): leave --resume out to start one")
-    refuse_other_stage(folder, "dictionary")
+    if not resume:
+        write_json(path, {"format": FORMAT, "version": VERSION, **identity.__dict__, "digest": identity.digest})
+        return
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("format") != FORMAT or data.pop("version") != VERSION:
@@ -125,11 +111,11 @@ def claim(folder: Path, identity: Identity, resume: bool) -> None:
 
 def save_finished(folder: Path, identity: Identity, finished: dict[str, Finished], mean: Tensor) -> None:
     """Write all finished regions and the clean faces' mean features (C, h, w) float16 atomically."""
-    tensors = {"mean": mean.contiguous()}
+    tensors = {"mean": mean}
     for region, part in finished.items():
-        tensors[f"{region}/mean"] = part.mean.contiguous()
+        tensors[f"{region}/mean"] = part.mean
         for name, value in part.weights.items():
-            tensors[f"{region}/generator.{name}"] = value.detach().cpu().contiguous()
+            tensors[f"{region}/generator.{name}"] = value
     metadata = {
         "format": "edgeface-generators",
         "version": str(VERSION),
@@ -151,7 +137,7 @@ def load_finished(folder: Path, identity: Identity) -> tuple[dict[str, Finished]
     try:
         with safe_open(str(path), framework="pt") as stream:
             header: dict[str, Any] = stream.metadata() or {}
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+        tensors = read_tensors(path)
         if header.get("run") != identity.digest:
             raise ArtefactError(f"{path} belongs to another run than {RUN_NAME} beside it: start a new run")
         found, mean = {}, tensors["mean"]

@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.data.landmarks import LANDMARKS_NAME, template_for
+from edgeface.data.align_command import align_command
+from edgeface.data.landmarks import AGAIN, template_for
 from edgeface.evaluation.occlusion import Occlusion
+from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_runtime.align import CROP_SIZE, align, similarity
+from edgeface_runtime.closing import Closing
 from edgeface_runtime.detect import Detector, largest_central
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.image import read_image
@@ -58,26 +61,25 @@ def read_landmarks(folder: Path) -> dict[str, Points] | None:
     path = folder / LANDMARKS_NAME
     if not path.is_file():
         return None
-    again = "write it again with edgeface data align --crop box"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         found = {str(name): np.array(points, np.float64) for name, points in data.items()}
     except (OSError, ValueError, TypeError, AttributeError) as exc:
-        raise InputError(f"{path} is damaged: {again}") from exc
+        raise InputError(f"{path} is damaged: {AGAIN}") from exc
     for name, points in found.items():
         if points.shape != (5, 2) or not np.isfinite(points).all():
-            raise InputError(f"{path} has no five points for {name}: {again}")
+            raise InputError(f"{path} has no five points for {name}: {AGAIN}")
     return found
 
 
 def _advice(size: tuple[int, int]) -> str:
     """What makes crops of a network's size."""
     if size == CROP_SIZE:
-        return "run `edgeface data align` first, or give --align"
-    return f"make them of the photographs with edgeface data align PHOTOS CROPS --crop box --size {size[0]}x{size[1]}"
+        return f"run `{align_command(size)}` first, or give --align"
+    return f"make them of the photographs with {align_command(size, 'PHOTOS CROPS')}"
 
 
-class Pictures:
+class Pictures(Closing):
     """One folder's pictures. A context manager.
 
     Args:
@@ -103,12 +105,6 @@ class Pictures:
         self._detector = Detector(min_face=min_face) if detect else None
         self._min_face = min_face
         self._found: dict[Path, Points | str] = {}
-
-    def __enter__(self) -> Pictures:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let the detector go."""

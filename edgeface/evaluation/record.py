@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeface_calibration.record import with_result
 from edgeface_runtime.bundle import open_bundle, write_manifest
 from edgeface_runtime.errors import InputError
 
@@ -35,5 +36,4 @@ def record_result(model: Path, result: dict[str, Any]) -> None:
         return
     check_recordable(model)
     manifest = open_bundle(model).manifest
-    kept = tuple(entry for entry in manifest.accuracy if entry.get("protocol") != result["protocol"])
-    write_manifest(model, replace(manifest, accuracy=(*kept, result)))
+    write_manifest(model, replace(manifest, accuracy=with_result(manifest.accuracy, result)))

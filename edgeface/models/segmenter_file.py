@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from edgeface.models.checkpoint import unreadable, write_tensors
+from edgeface.models.plain import known_arguments
 from edgeface.models.segmenter_net import Segmenter
 from edgeface.models.segmenter_spec import SegmenterSpec
+from edgeface.models.tensor_file import load_weights, read_header, save_network
+from edgeface_calibration.record import Results, with_result
 from edgeface_runtime.errors import ArtefactError, InputError
-from edgeface_runtime.files import require_file
 
 __all__ = [
     "SegmenterMeta",
@@ -52,24 +52,13 @@ class SegmenterMeta:
     """Licence of the weights, as far as the data's terms allow one."""
     history: tuple[str, ...] = ()
     """One line per step that made it, oldest first."""
-    accuracy: tuple[dict[str, Any], ...] = ()
+    accuracy: Results = ()
     """Measured results with their protocol, as `edgeface evaluate --record` wrote them."""
 
 
 def save_segmenter(path: Path, model: Segmenter, meta: SegmenterMeta) -> None:
-    """Write weights (float32) and metadata to `path` atomically.
-
-    Raises:
-        InputError: it cannot be written, such as on a full disk.
-    """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "arch": json.dumps(model.spec.to_dict()),
-        "meta": json.dumps(asdict(meta)),
-    }
-    write_tensors(path, tensors, metadata)
+    """Write weights (float32) and metadata to `path` atomically; raises as `write_tensors`."""
+    save_network(path, model, FORMAT, VERSION, model.spec.to_dict(), asdict(meta))
 
 
 def load_segmenter(path: Path) -> Segmenter:
@@ -82,36 +71,21 @@ def load_segmenter(path: Path) -> Segmenter:
     spec, _ = read_segmenter(path)
     with torch.device("meta"):
         model = Segmenter(spec)
-    with safe_open(str(path), framework="pt") as stream:
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
-    try:
-        model.load_state_dict(tensors, assign=True)
-    except RuntimeError as exc:
-        first = str(exc).splitlines()[1].strip() if "\n" in str(exc) else str(exc)
-        raise ArtefactError(f"{path}: tensors do not fit the architecture ({first})") from exc
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise ArtefactError(f"{path}: holds values that are not finite; training diverged or the file is damaged")
+    load_weights(path, model, assign=True)
     return model.eval()
 
 
 def read_segmenter(path: Path) -> tuple[SegmenterSpec, SegmenterMeta]:
     """Architecture and metadata without the weights; raises as `load_segmenter`."""
-    require_file(path, "segmenter")
-    try:
-        with safe_open(str(path), framework="pt") as stream:
-            metadata = stream.metadata() or {}
-    except (SafetensorError, OSError) as exc:
-        raise unreadable(path, exc) from exc
-    if metadata.get("format") != FORMAT:
-        kind = "an edgeface checkpoint, not" if metadata.get("format") == "edgeface-checkpoint" else "not"
+    header = read_header(path, "segmenter")
+    if header.get("format") != FORMAT:
+        kind = "an edgeface checkpoint, not" if header.get("format") == "edgeface-checkpoint" else "not"
         raise ArtefactError(f"{path} is {kind} a segmenter: make one with edgeface train --stage segmenter")
-    if metadata.get("version") != str(VERSION):
-        raise ArtefactError(
-            f"{path} has segmenter version {metadata.get('version')}, not {VERSION}: upgrade edgeface"
-        )
+    if header.get("version") != str(VERSION):
+        raise ArtefactError(f"{path} has segmenter version {header.get('version')}, not {VERSION}: upgrade edgeface")
     try:
-        spec = SegmenterSpec.from_dict(json.loads(metadata["arch"]))
-        return spec, _meta(json.loads(metadata["meta"]))
+        spec = SegmenterSpec.from_dict(json.loads(header["arch"]))
+        return spec, SegmenterMeta(**known_arguments(SegmenterMeta, json.loads(header["meta"])))
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise ArtefactError(f"{path}: damaged segmenter metadata ({exc})") from exc
 
@@ -128,13 +102,4 @@ def is_segmenter(path: Path) -> bool:
 def record_segmentation(path: Path, result: dict[str, Any]) -> None:
     """Add a measured result to the segmenter's metadata; one of the same protocol is replaced."""
     model, (_, meta) = load_segmenter(path), read_segmenter(path)
-    kept = tuple(old for old in meta.accuracy if old.get("protocol") != result.get("protocol"))
-    save_segmenter(path, model, replace(meta, accuracy=(*kept, result)))
-
-
-def _meta(data: dict[str, Any]) -> SegmenterMeta:
-    known = {entry.name for entry in fields(SegmenterMeta)}
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in known
-    }
-    return SegmenterMeta(**values)
+    save_segmenter(path, model, replace(meta, accuracy=with_result(meta.accuracy, result)))

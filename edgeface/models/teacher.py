@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from edgeface.models.checkpoint import Checkpoint, CheckpointMeta
 from edgeface.models.iresnet import FaceNet
+from edgeface.models.tensor_file import read_tensors
 from edgeface.models.variants import mobilefacenet
 from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import require_file
@@ -70,8 +71,7 @@ def read_mobilefacenet(path: Path) -> Checkpoint:
 def _read(path: Path) -> dict[str, Tensor]:
     require_file(path, "weights")
     try:
-        with safe_open(str(path), framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+        return read_tensors(path)
     except (SafetensorError, OSError) as exc:
         raise ArtefactError(
             f"{path} is not a readable safetensors file: convert reads no other format ({exc})"

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,8 +20,9 @@ from edgeface.segmentation.dataset import SegmentDataset
 from edgeface.segmentation.loss import segment_loss
 from edgeface.segmentation.predict import BATCH, predict
 from edgeface.segmentation.state import MODEL_NAME, SegmentRun, save_state
+from edgeface.training.loader import sample_loader
 from edgeface.training.log import Monitor, RunLog
-from edgeface.training.state import LAST_NAME, STATE_NAME
+from edgeface.training.run_folder import LAST_NAME, STATE_NAME
 from edgeface.training.step import to_input
 from edgeface_calibration.segment_metrics import SegmentScores, Tally
 from edgeface_runtime.errors import GateError
@@ -89,16 +89,7 @@ class SegmentJob:
         workers = self.identity.settings.workers
         if workers:
             self.samples.base.faces.share()
-        return DataLoader(
-            self.samples,  # type: ignore[arg-type]  # _collate makes the tensors
-            batch_sampler=sampler,
-            num_workers=workers,
-            collate_fn=_collate,
-            multiprocessing_context="spawn" if workers else None,  # see edgeface.training.job
-            worker_init_fn=_quiet_worker if workers else None,
-            generator=torch.Generator(),
-            persistent_workers=workers > 0,
-        )
+        return sample_loader(self.samples, sampler, _collate, workers)
 
     def _epoch(self, epoch: int, loader: DataLoader[tuple[Tensor, Tensor]], steps: int) -> None:
         settings = self.identity.settings
@@ -205,8 +196,3 @@ def _collate(samples: list[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> tupl
     return torch.from_numpy(np.stack([image for image, _ in samples])), torch.from_numpy(
         np.stack([mask for _, mask in samples])
     )
-
-
-def _quiet_worker(_: int) -> None:
-    """One thread per sample process: OpenCV's own would only compete."""
-    cv2.setNumThreads(1)

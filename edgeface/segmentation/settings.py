@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 from edgeface.models.segmenter import SEGMENTERS
 from edgeface.training.checks import check_occluders, one_of, within
+from edgeface.training.run_settings import RunSettings
 from edgeface_calibration.segment_labels import LABELS
 from edgeface_runtime.align import CROP_SIZE
 
@@ -24,11 +25,10 @@ DEFAULT_KINDS = (
 )
 """Objects, worn things and blocks on landmarks; the hand, which has the face's colour, more often than by chance."""
 SCHEDULES = ("cosine", "constant")
-FLAGS = {"kinds": "--kind", "label": "--labels", "optimizer": "--optimizer"}
 
 
 @dataclass(frozen=True)
-class SegmentSettings:
+class SegmentSettings(RunSettings):
     """One run. Raises ValueError in the words of the command line's flags."""
 
     arch: str = "unet-light"
@@ -88,8 +88,7 @@ class SegmentSettings:
     log_every: int = 20
     """Steps between two lines of log.jsonl."""
 
-    FREE = ("device", "threads", "workers", "memory_mib", "log_every")
-    """Not part of what a run is: may differ on --resume."""
+    FLAGS: ClassVar = {"kinds": "--kind", "label": "--labels"}
 
     def __post_init__(self) -> None:
         one_of("--arch", self.arch, SEGMENTERS)
@@ -136,28 +135,7 @@ class SegmentSettings:
             return first
         return first * 0.5 * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> SegmentSettings:
-        """Inverse of `to_dict`; raises TypeError or ValueError on what it does not know."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
-        return SegmentSettings(**values)
-
     def digest(self, data_digest: str) -> str:
         """Hex SHA-256 of all that must stay the same when a run is resumed."""
         same = {key: value for key, value in self.to_dict().items() if key not in self.FREE}
         return hashlib.sha256(json.dumps([same, data_digest], sort_keys=True).encode()).hexdigest()
-
-    def differences(self, other: SegmentSettings) -> list[str]:
-        """What makes `other` another run: one 'flag ours, now theirs' each."""
-        found = []
-        for entry in fields(self):
-            ours, theirs = getattr(self, entry.name), getattr(other, entry.name)
-            if entry.name not in self.FREE and ours != theirs:
-                found.append(f"{FLAGS.get(entry.name, '--' + entry.name.replace('_', '-'))} {ours}, now {theirs}")
-        return found

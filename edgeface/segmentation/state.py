@@ -1,7 +1,4 @@
-"""What a segmenter's run keeps: `run.json` says what it is, `state.safetensors` holds its last finished epoch whole.
-
-As in `edgeface.training.state` no random state is kept because there is none.
-"""
+"""What a segmenter's run keeps: `run.json` says what it is, `state.safetensors` its last finished epoch."""
 
 from __future__ import annotations
 
@@ -11,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from edgeface.models.checkpoint import write_tensors
 from edgeface.segmentation.settings import SegmentSettings
-from edgeface.training.state import RUN_NAME
+from edgeface.training.run_folder import RUN_NAME
+from edgeface.training.state_file import StateFormat
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_json
 
 __all__ = ["MODEL_NAME", "SegmentRun", "SegmentState", "load_state", "read_run", "save_state", "write_run"]
 
 MODEL_NAME = "segmenter.safetensors"
-RUN_FORMAT, STATE_FORMAT = "edgeface-segmenter-run", "edgeface-segmenter-state"
-VERSION = 1
+FORMAT, VERSION = "edgeface-segmenter-run", 1
+MEMORY = ("momentum_buffer", "step", "exp_avg", "exp_avg_sq")
+"""What SGD and AdamW keep of a parameter."""
+STATE = StateFormat(
+    "edgeface-segmenter-state", 1, "segmenter's", "run", memory={entry: f"optimizer.{entry}." for entry in MEMORY}
+)
 
 
 @dataclass(frozen=True)
@@ -76,23 +76,12 @@ class SegmentState:
         Raises:
             ArtefactError: they do not fit.
         """
-        weights = {key[7:]: value for key, value in self.tensors.items() if key.startswith("weight.")}
-        named = dict(model.named_parameters())
-        try:
-            model.load_state_dict(weights)
-            for key, value in self.tensors.items():
-                if key.startswith("optimizer."):
-                    _, entry, name = key.split(".", 2)
-                    parameter = named[name]
-                    like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
-                    optimizer.state[parameter][entry] = like.copy_(value)
-        except (RuntimeError, KeyError) as exc:
-            raise ArtefactError("state.safetensors does not fit its own run: start again without --resume") from exc
+        STATE.restore(self.tensors, model, optimizer)
 
 
 def write_run(folder: Path, run: SegmentRun) -> None:
     """Write `run.json`."""
-    data = {"format": RUN_FORMAT, "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
+    data = {"format": FORMAT, "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
     write_json(folder / RUN_NAME, data)
 
 
@@ -101,7 +90,7 @@ def read_run(folder: Path) -> SegmentRun:
     path = folder / RUN_NAME
     try:
         data = json.loads(path.read_text())
-        if data.pop("format") != RUN_FORMAT or data.pop("version") != VERSION:
+        if data.pop("format") != FORMAT or data.pop("version") != VERSION:
             raise ValueError("not a segmenter's run of this version")
         return SegmentRun(**{**data, "settings": SegmentSettings.from_dict(data["settings"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
@@ -121,19 +110,8 @@ def save_state(
     Raises:
         InputError: it cannot be written, such as on a full disk.
     """
-    tensors = {f"weight.{name}": value for name, value in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{key}.{name}"] = value
-    header = {
-        "format": STATE_FORMAT,
-        "version": str(VERSION),
-        "run": run.digest,
-        "losses": json.dumps(losses),
-        "scores": json.dumps(scores),
-    }
-    write_tensors(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header)
+    header = {"run": run.digest, "losses": json.dumps(losses), "scores": json.dumps(scores)}
+    STATE.save(path, model, optimizer, header)
 
 
 def load_state(path: Path, run: SegmentRun) -> SegmentState | None:
@@ -144,15 +122,9 @@ def load_state(path: Path, run: SegmentRun) -> SegmentState | None:
     """
     if not path.exists():
         return None
+    header, tensors = STATE.read(path, run.digest)
     try:
-        with safe_open(str(path), framework="pt") as stream:
-            header: dict[str, str] = stream.metadata() or {}
-            if header.get("format") != STATE_FORMAT or header.get("version") != str(VERSION):
-                raise ArtefactError(f"{path} is no segmenter's state of this version: start a new run")
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
-        if header.get("run") != run.digest:
-            raise ArtefactError(f"{path} belongs to another run than {RUN_NAME} beside it: start a new run")
         losses = tuple(float(loss) for loss in json.loads(header["losses"]))
         return SegmentState(losses, dict(json.loads(header["scores"])), tensors)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as exc:
+    except (KeyError, ValueError, TypeError) as exc:
         raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc

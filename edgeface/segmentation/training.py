@@ -15,6 +15,7 @@ import torch
 from edgeface.data.dataset import Augment, Occlusion
 from edgeface.data.faces import load_faces
 from edgeface.data.folders import FaceFolder, Skipped, scan
+from edgeface.models.digest import weights_digest
 from edgeface.models.segmenter import (
     Segmenter,
     SegmenterMeta,
@@ -30,7 +31,7 @@ from edgeface.segmentation.state import MODEL_NAME, SegmentRun, load_state, read
 from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.distributed import ranks_from_environment
 from edgeface.training.log import Monitor, RunLog
-from edgeface.training.state import LAST_NAME, LOG_NAME, STATE_NAME, claim_folder, weights_digest
+from edgeface.training.run_folder import LAST_NAME, LOG_NAME, STATE_NAME, claim_folder
 from edgeface_calibration.segment_metrics import SegmentScores
 from edgeface_runtime.errors import InputError
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,12 +20,15 @@ from edgeface.data.faces import Faces
 from edgeface.data.folders import Skipped
 from edgeface.data.sampler import EvenBatches
 from edgeface.models import CheckpointMeta, save_checkpoint
+from edgeface.models.digest import weights_digest
 from edgeface.training.distributed import Ranks
+from edgeface.training.loader import sample_loader
 from edgeface.training.log import Monitor, RunLog
+from edgeface.training.run_folder import LAST_NAME, MODEL_NAME, STATE_NAME
 from edgeface.training.schedule import learning_rate
 from edgeface.training.settings import TrainSettings
 from edgeface.training.start import finished_meta
-from edgeface.training.state import LAST_NAME, MODEL_NAME, STATE_NAME, Run, save_state, weights_digest
+from edgeface.training.state import Run, save_state
 from edgeface.training.step import TrainStep
 from edgeface_runtime.errors import GateError
 
@@ -121,18 +123,8 @@ class Job:
             patterns=settings.patterns,
             background=Background(settings.background_part) if settings.background != "none" else None,
         )
-        return DataLoader(
-            samples,
-            batch_sampler=self.sampler,
-            num_workers=settings.workers,
-            collate_fn=_collate,
-            # Not forked: a copy of a process whose OpenMP or OpenCV threads have run hangs sooner or later.
-            multiprocessing_context="spawn" if settings.workers else None,
-            worker_init_fn=_quiet_worker if settings.workers else None,
-            generator=torch.Generator(),
-            pin_memory=self.device.type == "cuda",
-            persistent_workers=settings.workers > 0,
-        )
+        pinned = self.device.type == "cuda"
+        return sample_loader(samples, self.sampler, _collate, settings.workers, pinned=pinned)
 
     @contextmanager
     def _dropout(self, epoch: int) -> Iterator[None]:
@@ -278,8 +270,3 @@ def _collate(samples: list[tuple[Any, ...]]) -> tuple[Tensor, ...]:
     """(N, H, W, 3) uint8, (N,) int64, and with patterns another (N,) int64."""
     images, *labels = zip(*samples, strict=True)
     return torch.from_numpy(np.stack(images)), *(torch.tensor(column) for column in labels)
-
-
-def _quiet_worker(_: int) -> None:
-    """One thread per sample process: OpenCV's own would only compete."""
-    cv2.setNumThreads(1)

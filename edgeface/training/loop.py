@@ -16,25 +16,18 @@ from edgeface.data.faces import Faces, load_faces
 from edgeface.data.folders import FaceFolder, scan
 from edgeface.models import ArchSpec, FaceNet, count, load_checkpoint
 from edgeface.models.checkpoint import read_meta
+from edgeface.models.digest import weights_digest
 from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.distributed import Ranks, process_group, ranks_from_environment
 from edgeface.training.job import Job, TrainResult
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.margin import MARGINS, MarginSoftmax
+from edgeface.training.run_folder import LOG_NAME, STATE_NAME, claim_folder
 from edgeface.training.settings import TrainSettings
 from edgeface.training.start import is_trained, start_margin, start_network
-from edgeface.training.state import (
-    LOG_NAME,
-    STATE_NAME,
-    Run,
-    claim_folder,
-    load_state,
-    read_run,
-    read_spec,
-    weights_digest,
-    write_run,
-)
+from edgeface.training.state import Run, load_state, read_run, read_spec, write_run
 from edgeface.training.step import TrainStep
+from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_runtime.errors import InputError
 
 __all__ = ["TrainResult", "train"]
@@ -166,7 +159,7 @@ def _prepare(
         "input_size": list(model.spec.input_size),
         "mask": model.spec.mask.kind if model.spec.mask else "none",
         "learning": sum(parameter.numel() for parameter in step.learning),
-        "landmarks": "template" if faces.landmarks is None else "landmarks.json",
+        "landmarks": "template" if faces.landmarks is None else LANDMARKS_NAME,
         "landmark_notes": list(faces.landmarks.notes) if faces.landmarks else [],
         "class_weights": origin,
         "resumed_after": state.epochs if state else 0,

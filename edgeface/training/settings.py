@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from edgeface.data.background import BACKGROUNDS
 from edgeface.training.checks import check_occluders, one_of, within
 from edgeface.training.margin import MARGINS
+from edgeface.training.run_settings import RunSettings
 from edgeface.training.step import FREEZES
 from edgeface_runtime.patterns import PATTERN_GRIDS
 
@@ -21,12 +22,10 @@ STAGES: dict[str, tuple[float, tuple[float, ...]]] = {
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
-FLAGS = {"kinds": "--kind", "even": "evening (--uneven)"}
-"""Settings whose flag has another name."""
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(RunSettings):
     """One stage of training. Raises ValueError in the words of the command line's flags."""
 
     stage: str = "clean"
@@ -87,9 +86,8 @@ class TrainSettings:
     log_every: int = 20
     """Steps between two lines of log.jsonl."""
 
-    FREE = ("device", "threads", "workers", "memory_mib", "log_every")
-    """Not part of what a run is: may differ on --resume."""
-    ADDED = ("patterns", "pattern_weight", "freeze", "background", "background_part")
+    FLAGS: ClassVar = {"kinds": "--kind", "even": "evening (--uneven)"}
+    ADDED: ClassVar = ("patterns", "pattern_weight", "freeze", "background", "background_part")
     """Younger than the first runs: at their defaults they are not part of what a run is, so that old runs resume."""
 
     def __post_init__(self) -> None:
@@ -129,10 +127,6 @@ class TrainSettings:
         """The learning rate to start with."""
         return STAGES[self.stage][0] if self.lr is None else self.lr
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
     def fixed(self) -> dict[str, Any]:
         """What must stay the same when a run is resumed, as JSON-ready data."""
         plain = {entry.name: entry.default for entry in fields(self)}
@@ -141,25 +135,3 @@ class TrainSettings:
             for key, value in self.to_dict().items()
             if key not in self.FREE and not (key in self.ADDED and value == plain[key])
         }
-
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> TrainSettings:
-        """Inverse of `to_dict`; what is left out has its default.
-
-        Raises:
-            TypeError, ValueError: it holds what this version does not know.
-        """
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
-        return TrainSettings(**values)
-
-    def differences(self, other: TrainSettings) -> list[str]:
-        """What makes `other` another run: one 'flag: ours, theirs' each."""
-        found = []
-        for entry in fields(self):
-            ours, theirs = getattr(self, entry.name), getattr(other, entry.name)
-            if entry.name not in self.FREE and ours != theirs:
-                flag = FLAGS.get(entry.name, f"--{entry.name.replace('_', '-')}")
-                found.append(f"{flag} {ours}, now {theirs}")
-        return found

@@ -15,8 +15,9 @@ from edgeface.models import ArchSpec, CheckpointMeta, FaceNet, load_checkpoint
 from edgeface.models.extend import add_mask, with_patterns
 from edgeface.models.spec import MASKS
 from edgeface.training.margin import MARGINS, MarginSoftmax
+from edgeface.training.run_folder import STATE_NAME
 from edgeface.training.settings import STAGES, TrainSettings
-from edgeface.training.state import STATE_NAME, read_class_weights
+from edgeface.training.state import read_class_weights
 from edgeface.training.step import to_input
 from edgeface_runtime.errors import InputError
 

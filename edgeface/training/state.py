@@ -1,54 +1,31 @@
 """The training state: one file per run from which training goes on as if it had never stopped.
 
 Weights, class weights and momentum of one finished epoch are written together under one name, so a kill can never mix
-epochs; `last.safetensors` is derived from it. `run.json` says what the run is and is compared on --resume. No random
-state is kept because there is none: every sample follows from (seed, epoch, position).
+epochs; `last.safetensors` is derived from it. `run.json` says what the run is and is compared on --resume.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from edgeface.models import ArchSpec, CheckpointMeta
-from edgeface.models.checkpoint import write_tensors
-from edgeface.models.digest import weights_digest
+from edgeface.training.run_folder import RUN_NAME
 from edgeface.training.settings import TrainSettings
+from edgeface.training.state_file import StateFormat
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_json
 
-__all__ = [
-    "LAST_NAME",
-    "LOG_NAME",
-    "MODEL_NAME",
-    "RUN_NAME",
-    "STATE_NAME",
-    "Run",
-    "State",
-    "claim_folder",
-    "load_state",
-    "read_class_weights",
-    "read_run",
-    "read_spec",
-    "refuse_other_stage",
-    "save_state",
-    "weights_digest",
-    "write_run",
-]
+__all__ = ["Run", "State", "load_state", "read_class_weights", "read_run", "read_spec", "save_state", "write_run"]
 
-FORMAT = "edgeface-training-state"
-VERSION = 1
-KINDS = {"edgeface-segmenter-run": "segmenter", "edgeface-dictionary-run": "dictionary"}
-"""Format of `run.json`: the stage it is of, where the settings in it name none."""
-RUN_NAME, STATE_NAME, LOG_NAME = "run.json", "state.safetensors", "log.jsonl"
-LAST_NAME, MODEL_NAME = "last.safetensors", "model.safetensors"
+FORMAT, VERSION = "edgeface-run", 1
+STATE = StateFormat("edgeface-training-state", 1, "training", "architecture", memory={"momentum_buffer": "momentum."})
 
 
 @dataclass(frozen=True)
@@ -104,56 +81,12 @@ class State:
 
     def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put weights and momentum back."""
-        weights = {key[7:]: value for key, value in self.tensors.items() if key.startswith("weight.")}
-        try:
-            module.load_state_dict(weights)
-        except RuntimeError as exc:
-            raise ArtefactError(
-                f"{STATE_NAME} does not fit its own architecture: start again without --resume"
-            ) from exc
-        for name, parameter in module.named_parameters():
-            momentum = self.tensors.get(f"momentum.{name}")
-            if momentum is not None:
-                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
-
-
-def claim_folder(folder: Path, resume: bool, stage: str = "clean") -> None:
-    """Refuse to write over a run, or to resume where there is none or one of another kind.
-
-    Raises:
-        InputError: in one line, what to do instead.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file: name a folder")
-    present = [name for name in (RUN_NAME, STATE_NAME, LAST_NAME, MODEL_NAME, LOG_NAME) if (folder / name).exists()]
-    if present and not resume:
-        raise InputError(f"{folder} holds a run already ({present[0]}): go on with --resume, or choose another --out")
-    if resume and not (folder / RUN_NAME).is_file():
-        raise InputError(f"{folder} holds no run to resume ({RUN_NAME} is missing): leave --resume out to start one")
-    if resume:
-        refuse_other_stage(folder, stage)
-
-
-def refuse_other_stage(folder: Path, stage: str) -> None:
-    """Refuse to go on with `stage` where the folder's run is one of another kind; both of a network are one kind.
-
-    Raises:
-        InputError: in one line.
-    """
-    try:
-        data = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
-        found = KINDS.get(data["format"]) or str(data["settings"]["stage"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # damaged or foreign: what reads it next says so
-    if found != stage and {found, stage} & set(KINDS.values()):
-        raise InputError(
-            f"cannot resume {folder}: it was made with --stage {found}, now {stage}: use the same, or another --out"
-        )
+        STATE.restore(self.tensors, module, optimizer)
 
 
 def write_run(folder: Path, run: Run) -> None:
     """Write `run.json`."""
-    data = {"format": "edgeface-run", "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
+    data = {"format": FORMAT, "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
     write_json(folder / RUN_NAME, data)
 
 
@@ -161,7 +94,7 @@ def read_run(folder: Path) -> Run:
     """Read `run.json`; raises ArtefactError if it is damaged or of another version."""
     try:
         data = json.loads((folder / RUN_NAME).read_text())
-        if data.pop("format") != "edgeface-run" or data.pop("version") != VERSION:
+        if data.pop("format") != FORMAT or data.pop("version") != VERSION:
             raise ValueError("another format or version")
         return Run(**{**data, "settings": TrainSettings.from_dict(data["settings"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
@@ -184,21 +117,14 @@ def save_state(
     Raises:
         InputError: it cannot be written, such as on a full disk.
     """
-    tensors = {f"weight.{name}": value for name, value in module.state_dict().items()}
-    for name, parameter in module.named_parameters():
-        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
-    metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
+    header = {
         "run": run.digest,
         "arch": json.dumps(spec.to_dict()),
         "meta": json.dumps(asdict(meta)),
         "people": _people_digest(people),
         "losses": json.dumps(losses),
     }
-    write_tensors(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
+    STATE.save(path, module, optimizer, header)
 
 
 def load_state(path: Path, run: Run) -> State | None:
@@ -209,19 +135,12 @@ def load_state(path: Path, run: Run) -> State | None:
     """
     if not path.exists():
         return None
-    header, tensors = _read(path)
-    if header.get("run") != run.digest:
-        raise ArtefactError(f"{path} belongs to another run than {RUN_NAME} beside it: start a new run")
+    header, tensors = STATE.read(path, run.digest)
     try:
-        known = {entry.name for entry in fields(CheckpointMeta)}
-        meta: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in json.loads(header["meta"]).items()
-            if key in known
-        }
         losses = tuple(float(loss) for loss in json.loads(header["losses"]))
         spec = ArchSpec.from_dict(json.loads(header["arch"]))
-        return State(spec, CheckpointMeta(**meta), len(losses), losses, tensors)
+        meta = CheckpointMeta.from_dict(json.loads(header["meta"]))
+        return State(spec, meta, len(losses), losses, tensors)
     except (KeyError, ValueError, TypeError) as exc:
         raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
 
@@ -245,22 +164,11 @@ def read_class_weights(path: Path, people: tuple[str, ...], embedding: int) -> T
     """(people, embedding) class weights of a finished run over the same people; None if there is no such run."""
     if not path.is_file():
         return None
-    header, tensors = _read(path)
+    header, tensors = STATE.read(path)
     weights = tensors.get("weight.margin.weight")
     if header.get("people") != _people_digest(people) or weights is None or weights.shape[1] != embedding:
         return None
     return weights
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(str(path), framework="pt") as stream:
-            header: dict[str, Any] = stream.metadata() or {}
-            if header.get("format") != FORMAT or header.get("version") != str(VERSION):
-                raise ArtefactError(f"{path} is no training state of this version: start a new run")
-            return header, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as exc:
-        raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
 
 
 def _people_digest(people: tuple[str, ...]) -> str:

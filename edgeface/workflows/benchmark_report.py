@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.workflows.benchmark import BenchmarkReport, Row
-from edgeface_runtime.errors import MissingExtraError
-from edgeface_runtime.files import atomic_path, write_bytes, write_json
+from edgeface.workflows.report_parts import new_figure, save_figure, table
+from edgeface_runtime.files import write_bytes, write_json
 
 __all__ = ["Sheet", "headline", "sheets", "write_report"]
 
@@ -83,9 +83,7 @@ def write_report(report: BenchmarkReport, folder: Path) -> list[Path]:
     write_bytes(written[1], _markdown(report).encode())
     for name, draw in (("figure6.png", _figure_6), ("figure7.png", _figure_7)):
         path = folder / name
-        figure = draw(report)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=130)
+        save_figure(draw(report), path, dpi=130)
         written.append(path)
     return written
 
@@ -118,22 +116,12 @@ def _accuracies(row: Row, protocols: list[str]) -> list[str]:
 def _markdown(report: BenchmarkReport) -> str:
     lines = ["# Benchmark by compression ratio", "", *headline(report), ""]
     for sheet in sheets(report):
-        lines += [f"## {sheet.title.capitalize()}", "", _line(sheet.columns)]
-        lines += ["|" + "---|" * len(sheet.columns), *map(_line, sheet.rows), ""]
+        lines += [f"## {sheet.title.capitalize()}", "", *table(sheet.columns, sheet.rows), ""]
     return "\n".join([*lines, "![parameters](figure6.png)", "", "![error and speed](figure7.png)", ""])
 
 
-def _line(cells: list[str]) -> str:
-    """One line of a Markdown table, whatever is in the cells."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
-
-
 def _figure(title: str, caveat: str) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise MissingExtraError("matplotlib", "plot") from exc
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     axes.set_title(title + (f"\n{caveat}" if caveat else ""), fontsize=9)
     axes.set_xlabel("ratio R: share of convolution filters removed")

@@ -10,9 +10,9 @@ from typing import Any
 
 from edgeface.workflows.machine import describe_machine
 from edgeface.workflows.recipe import Column
+from edgeface.workflows.report_parts import new_figure, save_figure, table
 from edgeface.workflows.reproduce import Cell, Reproduction
-from edgeface_runtime.errors import MissingExtraError
-from edgeface_runtime.files import atomic_path, write_bytes, write_json
+from edgeface_runtime.files import write_bytes, write_json
 
 __all__ = ["Difference", "compare_rows", "summary", "write_reproduction"]
 
@@ -40,7 +40,7 @@ class Difference:
 def summary(found: Reproduction) -> tuple[list[str], list[list[str]]]:
     """Header and lines of the table; where there are several seeds, mean and range."""
     columns = found.recipe.columns
-    header = ["", *(f"{column.label}{', ' + column.unit if column.unit else ''}" for column in columns)]
+    header = ["", *map(_heading, columns)]
     rows = []
     for row in found.recipe.rows:
         rows.append([row.label, *(_text(found, row.label, column) for column in columns)])
@@ -108,9 +108,7 @@ def write_reproduction(found: Reproduction, differences: list[Difference], folde
     paths = [folder / f"{name}.json", folder / f"{name}.md", folder / f"{name}.png"]
     write_json(paths[0], data)
     write_bytes(paths[1], _markdown(found, differences, command).encode())
-    figure = _figure(found)
-    with atomic_path(paths[2]) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    save_figure(_figure(found), paths[2], dpi=120)
     return paths
 
 
@@ -121,6 +119,10 @@ def _changed(found: Reproduction) -> str:
 
 def _values(found: Reproduction, row: str, column: str) -> list[Cell]:
     return [cell for cell in found.cells if cell.row == row and cell.column == column]
+
+
+def _heading(column: Column) -> str:
+    return f"{column.label}{', ' + column.unit if column.unit else ''}"
 
 
 def _text(found: Reproduction, row: str, column: Column) -> str:
@@ -144,40 +146,28 @@ def _markdown(found: Reproduction, differences: list[Difference], command: str) 
         f"{found.seconds / 60:.0f} minutes on {machine['processor']} ({machine['cores']} cores). "
         f"Command: `{command}`",
         "",
-        _line(header),
-        "|" + "---|" * len(header),
-        *map(_line, rows),
+        *table(header, rows),
         "",
     ]
     if len(recipe.seeds) > 1:
         lines += [f"Means of {len(recipe.seeds)} seeds, lowest and highest in brackets.", ""]
     if differences:
         lines += ["Differences on the same pairs or probes, 95 % interval over people:", ""]
-        lines += [_line(["minus", "", "set", "difference", "95 %", ""]), "|---|---|---|---|---|---|"]
-        lines += [
-            _line([e.a, e.b, e.column, f"{e.value:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", e.verdict])
-            for e in differences
+        compared = [
+            [e.a, e.b, e.column, f"{e.value:+.2f}", f"{e.low:+.2f} to {e.high:+.2f}", e.verdict] for e in differences
         ]
-        lines.append("")
+        lines += [*table(["minus", "", "set", "difference", "95 %", ""], compared), ""]
     if recipe.differs:
         lines += [f"Why it differs from the paper: {recipe.differs}", ""]
     return "\n".join([*lines, f"![{recipe.title}]({report_name(found)}.png)", ""])
 
 
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
-
-
 def _figure(found: Reproduction) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise MissingExtraError("matplotlib", "plot") from exc
     if found.recipe.plot == "xy":
-        return _curves(Figure, found)
+        return _curves(found)
     bars = found.recipe.plot == "bars"
     units = list(dict.fromkeys(column.unit for column in found.recipe.columns))
-    figure = Figure(figsize=(8, 3.6 * len(units)), layout="constrained")
+    figure = new_figure(8, 3.6 * len(units))
     figure.suptitle(f"{found.recipe.title} (scale {found.settings.scale})", fontsize=10)
     axes = figure.subplots(len(units), squeeze=False)[:, 0]
     for axis, unit in zip(axes, units, strict=True):
@@ -227,14 +217,14 @@ def _lines(axis: Any, found: Reproduction, columns: list[Column]) -> None:
     axis.set_xticks(range(len(labels)), labels, fontsize=8)
 
 
-def _curves(make: Any, found: Reproduction) -> Any:
+def _curves(found: Reproduction) -> Any:
     """A panel for every column that is an axis, in it a curve for every column that names it.
 
     The row that a column is compared with is the origin and has no point of its own.
     """
     columns = found.recipe.columns
     bases = [column for column in columns if column.label in {other.x for other in columns}]
-    figure = make(figsize=(8, 4.2 * len(bases)), layout="constrained")
+    figure = new_figure(8, 4.2 * len(bases))
     figure.suptitle(f"{found.recipe.title} (scale {found.settings.scale})", fontsize=10)
     for axis, base in zip(figure.subplots(len(bases), squeeze=False)[:, 0], bases, strict=True):
         own = [column for column in columns if column.x == base.label]
@@ -252,7 +242,7 @@ def _curves(make: Any, found: Reproduction) -> Any:
             axis.axhline(0, color="0.4", linewidth=0.8)
         for x, row in zip(xs, rows, strict=True):
             axis.annotate(row, (x, 1), xycoords=("data", "axes fraction"), rotation=60, fontsize=7)
-        axis.set_xlabel(f"{base.label}{', ' + base.unit if base.unit else ''}")
+        axis.set_xlabel(_heading(base))
         axis.set_ylabel(own[0].unit)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7, loc="best")

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from edgeface.models import FaceNet
 from edgeface.models.digest import check_same_network
 from edgeface_export.fold import fold
-from edgeface_export.graph import run_graph, write_graph
-from edgeface_export.parity import BATCH, cosines, to_input
+from edgeface_export.graph import BATCH, run_graph, write_graph
+from edgeface_export.parity import cosines, to_input
 from edgeface_export.precision import HALF_GATE, to_fp16
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.dictionary_entry import DictionaryEntry

@@ -1,9 +1,10 @@
-"""One part of a network as an ONNX file of its own, in the manner of `onnx_export`, and running such a file."""
+"""A network or a part of one as an ONNX file, with a dynamic batch and no external data; and running such a file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -12,14 +13,28 @@ from torch import Tensor, nn
 
 import edgeface
 from edgeface_export.exporter import quiet, stoppable
-from edgeface_export.onnx_export import IR_VERSIONS, clean
-from edgeface_runtime.errors import ArtefactError, InputError, MissingExtraError
+from edgeface_export.naming import clean
+from edgeface_runtime.errors import ArtefactError, EdgefaceError, InputError, MissingExtraError
 from edgeface_runtime.files import require_file, write_bytes
 
-__all__ = ["run_graph", "write_graph"]
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["BATCH", "check_opset", "open_session", "run_graph", "write_graph"]
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 BATCH = 32
+"""Faces in one call."""
+
+IR_VERSIONS = {18: 8, 19: 9, 20: 9}
+"""Opset -> the lowest ONNX file version that carries it; newer ones are refused by older readers for no gain.
+Not 17: the exporter writes 18 at least and its conversion down fails, leaving 18 with a warning."""
+
+
+def check_opset(opset: int) -> None:
+    """Raise InputError unless graphs are written at that opset."""
+    if opset not in IR_VERSIONS:
+        raise InputError(f"--opset must be {min(IR_VERSIONS)} to {max(IR_VERSIONS)}, got {opset}")
 
 
 def write_graph(
@@ -31,8 +46,9 @@ def write_graph(
     opset: int = 18,
     *,
     given: str = "input",
-) -> None:
-    """Write a module with one input and a dynamic batch to `path`, atomically.
+    notes: Mapping[str, str] | None = None,
+) -> onnx.ModelProto:
+    """Write a module with one input and a dynamic batch to `path`, atomically; returns what was written.
 
     Args:
         part: in evaluation mode, on the CPU; what it wraps is its attribute `net`, after which nodes are named.
@@ -40,12 +56,12 @@ def write_graph(
         name: of the graph.
         outputs: names of what it gives.
         given: name of its input.
+        notes: properties of the model.
 
     Raises:
         InputError: `opset` is outside 18..20, or `path` cannot be written.
     """
-    if opset not in IR_VERSIONS:
-        raise InputError(f"--opset must be {min(IR_VERSIONS)} to {max(IR_VERSIONS)}, got {opset}")
+    check_opset(opset)
     with quiet(), stoppable():
         program = torch.onnx.export(
             part,
@@ -59,11 +75,32 @@ def write_graph(
         )
     assert program is not None
     proto = clean(program.model_proto)
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
     proto.ir_version = IR_VERSIONS[opset]
     proto.producer_name, proto.producer_version = "edgeface", edgeface.__version__
     proto.graph.name = name
+    if notes:
+        onnx.helper.set_model_props(proto, dict(notes))
     onnx.checker.check_model(proto, full_check=True)
     write_bytes(path, proto.SerializeToString(deterministic=True))
+    return proto
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """An ONNX file on ONNX Runtime's CPU provider, whose own exceptions, without a common base, pass through.
+
+    Raises:
+        InputError: there is no such file.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as exc:
+        raise MissingExtraError("onnxruntime", "cpu") from exc
+    require_file(path, "ONNX file")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def run_graph(path: Path, rows: Floats, output: str, *, given: str = "input") -> Floats:
@@ -75,16 +112,11 @@ def run_graph(path: Path, rows: Floats, output: str, *, given: str = "input") ->
         MissingExtraError: onnxruntime is not installed.
     """
     try:
-        import onnxruntime
-    except ImportError as exc:
-        raise MissingExtraError("onnxruntime", "cpu") from exc
-    require_file(path, "ONNX file")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(path)
         batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         return np.concatenate([session.run([output], {given: batch})[0] for batch in batches])
-    except Exception as exc:  # its exceptions share no base of their own
+    except EdgefaceError:
+        raise
+    except Exception as exc:
         line = " ".join(str(exc).split())[:200]
         raise ArtefactError(f"{path.name} does not run ({line}): export it again") from exc

@@ -17,8 +17,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from edgeface.models import FaceNet
+from edgeface_export.graph import BATCH, open_session
 from edgeface_runtime.embedding import to_batch
-from edgeface_runtime.errors import ArtefactError, GateError, InputError, MissingExtraError
+from edgeface_runtime.errors import ArtefactError, EdgefaceError, GateError, InputError
 from edgeface_runtime.files import require_file
 from edgeface_runtime.manifest import InputSpec
 
@@ -26,7 +27,6 @@ __all__ = ["GATE", "Parity", "compare", "cosines", "embed_onnx", "embed_torch", 
 
 GATE = 0.9999
 """Lowest cosine between the network's embedding and the graph's that passes."""
-BATCH = 32
 
 Floats = NDArray[np.float32]
 Outputs = tuple[Floats, "Floats | None"]
@@ -114,15 +114,10 @@ def embed_onnx(graph: Path, faces: np.ndarray) -> Outputs:
         MissingExtraError: onnxruntime is not installed.
     """
     try:
-        import onnxruntime
-    except ImportError as exc:
-        raise MissingExtraError("onnxruntime", "cpu") from exc
-    require_file(graph, "ONNX file")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as exc:  # its exceptions share no base of their own
+        session = open_session(graph)
+    except EdgefaceError:
+        raise
+    except Exception as exc:
         raise ArtefactError(f"{graph}: ONNX Runtime cannot load it ({_first_line(exc)})") from exc
     names = [output.name for output in session.get_outputs()]
     if "embedding" not in names:

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import FaceError, ImageError, InputError, MissingExtraError
 from edgeface_runtime.mtcnn_boxes import CELL, grid_boxes, grid_peaks, nms, pyramid_scales, regress, square
 from edgeface_runtime.mtcnn_pyramid import Pyramid, network_input
@@ -51,7 +51,7 @@ class Face:
     """O-Net's probability that this is a face, in [0, 1]."""
 
 
-class Detector:
+class Detector(Closing):
     """MTCNN as a context manager; safe to share between threads.
 
     Args:
@@ -85,14 +85,6 @@ class Detector:
         folder = Path(__file__).parent / "mtcnn"
         networks = (_OPENERS[backend](folder / f"{name}.onnx", threads) for name in ("pnet", "rnet", "onet"))
         self._networks: tuple[Network, ...] = tuple(networks)
-
-    def __enter__(self) -> Detector:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let the networks go; the detector cannot be used afterwards."""

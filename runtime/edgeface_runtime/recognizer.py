@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,28 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE, align
-from edgeface_runtime.backends import BACKENDS, Backend, check_threads, open_backend
+from edgeface_runtime.backends import BACKENDS, Backend, check_threads
 from edgeface_runtime.box_crop import box_crop
 from edgeface_runtime.bundle import Bundle, open_bundle
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.covered_part import covered_part
 from edgeface_runtime.detect import Detector, Face, largest_central
-from edgeface_runtime.dictionary import load_dictionary
-from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
-from edgeface_runtime.engine import FLAVOURS, engine_path
-from edgeface_runtime.errors import ArtefactError, EngineError, FaceError, ImageError, InputError
+from edgeface_runtime.engine import FLAVOURS
+from edgeface_runtime.errors import ArtefactError, FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
-from edgeface_runtime.image import read_image
+from edgeface_runtime.open_model import open_model
+from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
-from edgeface_runtime.split_backend import SplitBackend
+from edgeface_runtime.threshold import choose_threshold
 
-__all__ = ["FaceFinder", "Picture", "Recognizer"]
-
-Pixels = npt.NDArray[np.uint8]
-Picture = str | Path | Pixels
-"""A picture: its path, or (H, W, 3) uint8 BGR."""
+__all__ = ["FaceFinder", "Recognizer"]
 
 
 class FaceFinder(Protocol):
@@ -131,21 +125,7 @@ class Recognizer(Closing):
         if precision == "auto":
             precision = "fp16" if backend in FLAVOURS else "fp32"
         bundle = open_bundle(path)
-        entry = bundle.manifest.dictionary
-        if entry is not None and backend in FLAVOURS:
-            raise InputError(
-                f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
-                f"leave --backend {backend} out"
-            )
-        model = bundle.model_path(precision)
-        masking: DictionaryModel | None = None
-        loaded: Backend
-        if entry is not None:
-            loaded, masking = _open_parts(bundle, entry, backend, precision, device, threads)
-        elif backend in FLAVOURS:
-            loaded = _open_engine(bundle, backend, precision, device, engine)
-        else:
-            loaded = open_backend(backend, model, device, threads)
+        loaded, masking = open_model(bundle, backend, precision, device, threads, engine)
         try:
             return cls(bundle, loaded, precision, None, min_face, threads or 1, masking)
         except BaseException:
@@ -183,32 +163,8 @@ class Recognizer(Closing):
         return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create, features)
 
     def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
-        """The threshold to decide by: the caller's, else the bundle's.
-
-        Args:
-            value: the caller's own, a cosine.
-            fmr: a false match rate the bundle has a threshold for; None takes the smallest it has.
-
-        Raises:
-            InputError: none is known, or not for that rate.
-        """
-        if value is not None:
-            if not -1.0 <= value <= 1.0:
-                raise InputError(f"--threshold is {value}: give a cosine between -1 and 1")
-            return Threshold(float(value), "given")
-        known = self.bundle.manifest.thresholds
-        if not known:
-            raise InputError(
-                f"{self.bundle.source} carries no threshold: measure one with edgeface calibrate threshold, "
-                "or give --threshold"
-            )
-        rate = min(known, key=float) if fmr is None else fmr
-        if rate not in known:
-            raise InputError(
-                f"{self.bundle.source} has no threshold for a false match rate of {rate}, it has "
-                f"{', '.join(sorted(known, key=float))}: measure one with edgeface calibrate threshold"
-            )
-        return Threshold(float(known[rate]), f"bundle, false match rate {rate}{_covered(self.bundle, rate)}")
+        """The threshold to decide by: the caller's, else the bundle's; see `choose_threshold`."""
+        return choose_threshold(self.bundle, value, fmr)
 
     def embed(self, crops: Pixels) -> Embeddings:
         """Embed aligned faces. A dictionary model's embeddings are unmasked, and its features come with them.
@@ -229,7 +185,7 @@ class Recognizer(Closing):
         Raises:
             ImageError: the picture cannot be read.
         """
-        pixels = _pixels(image)
+        pixels = pixels_of(image)
         return self._embed_faces(pixels, self._find(pixels))
 
     def _find(self, pixels: Pixels) -> list[Face]:
@@ -279,9 +235,9 @@ class Recognizer(Closing):
             ImageError: the picture cannot be read.
             FaceError: no face, or several and not `largest`.
         """
-        pixels = _pixels(image)
+        pixels = pixels_of(image)
         faces = self._find(pixels)
-        where = _source(image) or "the picture"
+        where = source_of(image) or "the picture"
         if not faces:
             raise FaceError(f"no face found in {where}: use a picture with a face of {self._min_face} pixels or more")
         if len(faces) > 1 and not largest:
@@ -305,7 +261,7 @@ class Recognizer(Closing):
 
     def add(self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]) -> Enrolment:
         """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
-        sources = [_source(image) for image in images]
+        sources = [source_of(image) for image in images]
         features = [face.features for face in faces if face.features is not None]
         ids = gallery.enroll_many(name, [face.embedding for face in faces], sources, features or None)
         return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
@@ -333,7 +289,7 @@ class Recognizer(Closing):
         try:
             found = self.analyse(image)
         except ImageError as exc:
-            return ImageResult(_source(image), "unreadable", str(exc), (), limit, self.describe())
+            return ImageResult(source_of(image), "unreadable", str(exc), (), limit, self.describe())
         faces = []
         refused = ""
         for face in found:
@@ -345,7 +301,7 @@ class Recognizer(Closing):
         status, message = _outcome(len(faces))
         if refused:
             status, message = "refused", refused
-        return ImageResult(_source(image), status, message, tuple(faces), limit, self.describe())
+        return ImageResult(source_of(image), status, message, tuple(faces), limit, self.describe())
 
     def _check(self, gallery: Gallery) -> None:
         """Raise ArtefactError unless the gallery is this model's, with its features where it has any."""
@@ -376,60 +332,6 @@ class Recognizer(Closing):
         else:
             score, discarded = self.masking.score(first, second)
         return Verification(score, score >= limit.value, limit, first, second, self.describe(), discarded)
-
-
-def _covered(bundle: Bundle, rate: str) -> str:
-    """What covered the faces that the threshold of `rate` was measured on, in words; empty if nothing."""
-    calibration = bundle.manifest.extra.get("calibration")
-    entry = calibration.get(rate) if isinstance(calibration, dict) else None
-    kind = entry.get("occlusion", "none") if isinstance(entry, dict) else "none"
-    return "" if kind == "none" else f", measured with {kind}"
-
-
-def _open_parts(
-    bundle: Bundle, entry: DictionaryEntry, backend: str, precision: str, device: str, threads: int
-) -> tuple[SplitBackend, DictionaryModel]:
-    """Load trunk, head, segmenter and dictionary; on an error what was loaded is closed."""
-    if precision not in entry.trunk:
-        raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {precision} model: export it again")
-    dictionary = load_dictionary(bundle.folder / entry.masks)
-    spec = bundle.manifest.input
-    if dictionary.masks.shape[1:] != entry.features or dictionary.input_size != (spec.height, spec.width):
-        raise ArtefactError(f"{bundle.source} is damaged: its dictionary is of another network: export it again")
-    with ExitStack() as opened:
-        parts = [
-            opened.enter_context(open_backend(backend, bundle.folder / name, device, threads))
-            for name in (entry.trunk[precision], entry.head[precision], entry.segmenter)
-        ]
-        opened.pop_all()
-    split = SplitBackend(parts[0], parts[1], entry.features)
-    return split, DictionaryModel(dictionary, parts[2], parts[1], spec, precision)
-
-
-def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engine: str | Path | None) -> Backend:
-    from edgeface_runtime.backends.tensorrt import open_engine
-
-    onnx_sha256 = bundle.model_sha256(precision)
-    path = engine_path(onnx_sha256, backend) if engine is None else Path(engine)
-    if engine is None and not path.is_file():
-        raise EngineError(
-            f"no {backend} engine of the {precision} model of {bundle.source} yet: "
-            f"build it with edgeface build {bundle.source} --backend {backend} --precision {precision}"
-        )
-    return open_engine(path, backend, device, onnx_sha256)
-
-
-def _pixels(image: Picture) -> Pixels:
-    if not isinstance(image, np.ndarray):
-        return read_image(Path(image))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ImageError(f"a picture must be (H, W, 3) uint8 BGR, not {image.shape} {image.dtype}")
-    pixels: Pixels = image
-    return pixels
-
-
-def _source(image: Picture) -> str:
-    return "" if isinstance(image, np.ndarray) else str(image)
 
 
 def _outcome(faces: int) -> tuple[Status, str]:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeface_calibration.detection import compare_landmarks, measure_detection, read_landmarks
+from edgeface_calibration.detection import compare_landmarks, measure_detection
+from edgeface_calibration.landmarks import read_landmarks
 from edgeface_runtime.detect import Detector
 from edgeface_runtime.errors import InputError
 

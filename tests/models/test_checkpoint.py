@@ -116,7 +116,7 @@ def test_a_full_disk_is_one_line(saved: tuple[Path, FaceNet], monkeypatch: pytes
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("edgeface.models.checkpoint.save_file", full)
+    monkeypatch.setattr("edgeface.models.tensor_file.save_file", full)
     with pytest.raises(InputError, match=rf"^cannot write {path}: no space left on device$"):
         save_checkpoint(path, model, CheckpointMeta())
     assert path.read_bytes() == before and [entry.name for entry in path.parent.iterdir()] == [path.name]

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from edgeface.data.synthetic import synth_face, write_synthetic
+from edgeface.models.digest import weights_digest
 from edgeface.models.segmenter import SegmenterMeta, build_segmenter, load_segmenter, read_segmenter, save_segmenter
 from edgeface.segmentation import SegmentSettings, evaluate_segmenter, predict, train_segmenter
 from edgeface.segmentation.job import SegmentJob
-from edgeface.training.state import weights_digest
 from edgeface_calibration.segment_metrics import Tally
 from edgeface_runtime.errors import ArtefactError, InputError
 

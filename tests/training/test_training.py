@@ -178,7 +178,7 @@ def test_a_full_disk_is_one_line(people: Path, tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("edgeface.models.checkpoint.save_file", full)
+    monkeypatch.setattr("edgeface.models.tensor_file.save_file", full)
     out = tmp_path / "run"
     with pytest.raises(InputError, match=rf"cannot write {out}/state.safetensors: no space left on device"):
         train(replace(TINY, epochs=1), people, out, SPEC, quiet=True)

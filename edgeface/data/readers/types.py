@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from edgeface.data.folders import FaceFolder
 from edgeface.data.folders import Skipped as SkippedFile
 from edgeface.data.recordio import RecordFile
 from edgeface_calibration.pairs import Pair
+from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ImageError, InputError
 from edgeface_runtime.image import decode_image
 
@@ -72,7 +72,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, eq=False)
-class FaceSet:
+class FaceSet(Closing):
     """A data set as published, opened in place. A context manager where it holds a record file."""
 
     root: Path
@@ -88,14 +88,6 @@ class FaceSet:
     pairs: tuple[Pair, ...] = ()
     """Verification pairs the data set comes with."""
     records: RecordFile | None = field(default=None, repr=False)
-
-    def __enter__(self) -> FaceSet:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the record file, if there is one."""

@@ -1,0 +1,71 @@
+"""Loading what a bundle needs to run: its recogniser on a backend, and the parts of a dictionary model."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from edgeface_runtime.backends import Backend, open_backend
+from edgeface_runtime.bundle import Bundle
+from edgeface_runtime.dictionary import load_dictionary
+from edgeface_runtime.dictionary_entry import DictionaryEntry
+from edgeface_runtime.dictionary_model import DictionaryModel
+from edgeface_runtime.engine import FLAVOURS, engine_path
+from edgeface_runtime.errors import ArtefactError, EngineError, InputError
+from edgeface_runtime.split_backend import SplitBackend
+
+__all__ = ["open_model"]
+
+
+def open_model(
+    bundle: Bundle, backend: str, precision: str, device: str, threads: int, engine: str | Path | None
+) -> tuple[Backend, DictionaryModel | None]:
+    """The bundle's recogniser, and what matches covered faces where it has a mask dictionary.
+
+    Args are those of `Recognizer.from_bundle`, with a precision that is settled; raises as that does.
+    """
+    entry = bundle.manifest.dictionary
+    if entry is not None and backend in FLAVOURS:
+        raise InputError(
+            f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
+            f"leave --backend {backend} out"
+        )
+    model = bundle.model_path(precision)
+    if entry is not None:
+        return _open_parts(bundle, entry, backend, precision, device, threads)
+    if backend in FLAVOURS:
+        return _open_engine(bundle, backend, precision, device, engine), None
+    return open_backend(backend, model, device, threads), None
+
+
+def _open_parts(
+    bundle: Bundle, entry: DictionaryEntry, backend: str, precision: str, device: str, threads: int
+) -> tuple[SplitBackend, DictionaryModel]:
+    """Load trunk, head, segmenter and dictionary; on an error what was loaded is closed."""
+    if precision not in entry.trunk:
+        raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {precision} model: export it again")
+    dictionary = load_dictionary(bundle.folder / entry.masks)
+    spec = bundle.manifest.input
+    if dictionary.masks.shape[1:] != entry.features or dictionary.input_size != (spec.height, spec.width):
+        raise ArtefactError(f"{bundle.source} is damaged: its dictionary is of another network: export it again")
+    with ExitStack() as opened:
+        parts = [
+            opened.enter_context(open_backend(backend, bundle.folder / name, device, threads))
+            for name in (entry.trunk[precision], entry.head[precision], entry.segmenter)
+        ]
+        opened.pop_all()
+    split = SplitBackend(parts[0], parts[1], entry.features)
+    return split, DictionaryModel(dictionary, parts[2], parts[1], spec, precision)
+
+
+def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engine: str | Path | None) -> Backend:
+    from edgeface_runtime.backends.tensorrt import open_engine
+
+    onnx_sha256 = bundle.model_sha256(precision)
+    path = engine_path(onnx_sha256, backend) if engine is None else Path(engine)
+    if engine is None and not path.is_file():
+        raise EngineError(
+            f"no {backend} engine of the {precision} model of {bundle.source} yet: "
+            f"build it with edgeface build {bundle.source} --backend {backend} --precision {precision}"
+        )
+    return open_engine(path, backend, device, onnx_sha256)
