@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -64,6 +65,7 @@ app.add_typer(gallery.app, name="gallery")
 
 def run() -> None:
     """Entry point: an error raised on purpose becomes one line on stderr and its exit code."""
+    _listen_to_sigterm()
     try:
         if sys.stdout is None:  # closed by the caller: there is nowhere to put a result
             raise InputError("standard output is closed")
@@ -90,6 +92,18 @@ def run() -> None:
         _fail(InputError(f"{name}: {exc.strerror}"))
     except MemoryError as exc:
         _fail(InputError(f"not enough memory: {exc or 'use less at once'}"))
+
+
+def _listen_to_sigterm() -> None:
+    """SIGTERM (`kill`, `timeout`, a service manager) stops a command as Ctrl-C does: what can be kept is kept."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
+        if hasattr(os, "register_at_fork"):  # a pool ends its workers with SIGTERM: no stop of the user's
+            os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _fail(error: EdgefaceError) -> None:

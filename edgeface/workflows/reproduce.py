@@ -258,9 +258,14 @@ def _measure(entry: _Asked) -> tuple[dict[str, Any], float]:
 
 def _edgeface(words: Sequence[str], stdout: int | None) -> str:
     """Run one command in a process of its own, whose memory is given back; its messages pass through."""
-    run = subprocess.run(
+    run = subprocess.Popen(
         [sys.executable, "-m", "edgeface", *words], stdout=stdout if stdout else sys.stderr.fileno(), text=True
     )
+    try:
+        text, _ = run.communicate()
+    except KeyboardInterrupt as exc:
+        _end(run, exc)
+        raise
     if run.returncode == 130:
         raise KeyboardInterrupt
     if run.returncode:
@@ -268,7 +273,18 @@ def _edgeface(words: Sequence[str], stdout: int | None) -> str:
         raise kind(
             f"edgeface {shlex.join(words)} ended with code {run.returncode}; run reproduce again to go on here"
         )
-    return run.stdout or ""
+    return text or ""
+
+
+def _end(run: subprocess.Popen[str], stop: KeyboardInterrupt) -> None:
+    """Wait while a stopped command keeps what it can; stopped once more, kill it."""
+    try:
+        if stop.args:  # a signal that reached this process alone; Ctrl-C reaches both
+            run.terminate()
+        run.wait()
+    except KeyboardInterrupt:
+        run.kill()
+        run.wait()
 
 
 def _dig(result: Any, path: str, row: str) -> Any:

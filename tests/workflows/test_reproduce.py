@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -359,6 +360,23 @@ def test_stopped_it_says_that_the_same_command_goes_on(
     assert done.exit_code == 130
     last = done.stderr.splitlines()[-1]
     assert last == f"stopped: the same edgeface reproduce {recipe} goes on from here, without --resume"
+
+
+def test_sigterm_stops_the_command_inside_too(recipe: Path, tmp_path: Path) -> None:
+    recipe.write_text(TOML.replace('people = "3"', 'people = "9000"'))
+    work = tmp_path / "work"
+    words = [sys.executable, "-m", "edgeface", "reproduce", str(recipe), "--work", str(work)]
+    run = subprocess.Popen(
+        [*words, "--out", str(tmp_path / "results")], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    until = time.monotonic() + 120
+    while not list(work.glob("faces-*/*")) and time.monotonic() < until:
+        time.sleep(0.1)
+    run.terminate()  # as `timeout` does: the one process, not its group
+    assert "goes on from here" in run.communicate(timeout=60)[1]
+    assert run.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)
 
 
 def test_what_is_busy_or_not_ready_comes_later(tmp_path: Path) -> None:
