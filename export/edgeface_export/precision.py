@@ -36,8 +36,8 @@ MAX_HALF = 65504.0
 HEAVY = frozenset({"Conv", "Gemm", "MatMul", "Sigmoid"})
 """Walking back from an output, the FP32 tail ends at the first of these."""
 HALF_OPS = HEAVY | {
-    "Add", "AveragePool", "BatchNormalization", "Concat", "Flatten", "GlobalAveragePool", "MaxPool", "Mul", "PRelu",
-    "ReduceMean", "Relu", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze",
+    "Add", "AveragePool", "BatchNormalization", "Concat", "Flatten", "GlobalAveragePool", "Max", "MaxPool", "Mul",
+    "PRelu", "ReduceMean", "Relu", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 FLOAT_INPUTS = {"Resize": (1, 2)}
 """Inputs that ONNX wants in FP32 whatever the data is (region of interest, scales)."""
