@@ -1,5 +1,5 @@
-"""Fold batch normalisation into the convolutions and linears around it, so the exported graph has none to run, and put
-PReLU in its faster form (`edgeface_export.prelu`).
+"""Fold batch normalisation into the convolutions and linears around it, so the exported graph has none to run, and
+put PReLU in its faster form (`edgeface_export.prelu`).
 
 Done on a deep copy, in float64, rounded once to float32 at the end. What can be folded exactly:
 

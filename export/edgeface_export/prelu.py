@@ -1,7 +1,7 @@
 """PReLU as a multiplication and a maximum: the same values, and several times as fast in ONNX Runtime on a CPU.
 
-With slope a <= 1, PReLU(x) = max(x, a x). A channel with a > 1 wants the minimum: with d = -1 for such a channel and 1
-for any other, PReLU(x) = d max(d x, d a x), which is as exact. `benchmarks/prelu.py` measures both forms.
+With slope a <= 1, PReLU(x) = max(x, a x). A channel with a > 1 wants the minimum: with d = -1 for such a channel and
+1 for any other, PReLU(x) = d max(d x, d a x), which is as exact. `benchmarks/prelu.py` measures both forms.
 """
 
 from __future__ import annotations
