@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeface_export.dictionary_export import DictionaryParts
+    from edgeface_export.int8_export import Int8Settings
 
 __all__ = ["register"]
 
@@ -31,11 +32,15 @@ def register(app: typer.Typer) -> None:
 def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint (.safetensors).")],
     out: Annotated[Path, typer.Option(help="Bundle to write: a folder, or one file ending in .tar.")],
-    precision: Annotated[str, typer.Option(help="fp32 or fp16; fp16 is written beside fp32.")] = "fp16",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, or several; all are written beside fp32.")
+    ] = "fp16",
     faces: Annotated[
         Path | None, typer.Option(help="Identity folders to compare PyTorch and ONNX on; default: procedural faces.")
     ] = None,
     count: Annotated[int, typer.Option(help="How many faces they are compared on.")] = 32,
+    calibration: Annotated[int, typer.Option(help="INT8: how many other faces ranges are measured on.")] = 256,
+    method: Annotated[str, typer.Option(help="INT8: percentile, minmax or entropy.")] = "percentile",
     name: Annotated[str | None, typer.Option(help="Name of the model; default: that of the bundle.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the manifest.")] = "",
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 to 20.")] = 18,
@@ -63,12 +68,16 @@ def export(
     output = Output(json, quiet)
     wanted = words(precision)
     if not wanted:
-        raise InputError("--precision is empty: choose from fp32, fp16")
+        raise InputError("--precision is empty: choose from fp32, fp16, int8")
     parts = _parts(dictionary, segmenter, opset)
     source = load_checkpoint(checkpoint)
     if licence:
         source = replace(source, meta=replace(source.meta, licence=licence))
-    sample = sample_faces(faces, count, flag="--count", size=source.model.spec.input_size)
+    size = source.model.spec.input_size
+    sample = sample_faces(faces, count, flag="--count", size=size)
+    int8 = None
+    if "int8" in wanted and faces is not None:
+        int8 = _int8(faces, count, calibration, method, size)
     manifest = write_bundle(
         source,
         out,
@@ -79,6 +88,7 @@ def export(
         opset=opset,
         dictionary=parts,
         keep_pattern=keep_pattern,
+        int8=int8,
     )
     output.wrote(out)
     output.data({"bundle": str(out), "compared_on": sample.source, **manifest.to_dict()})
@@ -96,11 +106,29 @@ def export(
             for key, file in manifest.models.items()
         ],
     )
+    for key, kept in manifest.extra["export"].get("int8", {}).get("layers_kept_fp32", {}).items():
+        output.line(f"{key}: {len(kept)} layers stay FP32" + (f": {', '.join(kept)}" if kept else ""))
     if parts is not None:
         names = ", ".join(parts.masks.names)
         output.line(f"dictionary: {parts.masks.kind}, {len(parts.masks.names)} regions: {names}")
         if "warning" in parts.notes:
             output.line(f"warning: {segmenter}: {parts.notes['warning']}")
+
+
+def _int8(faces: Path, count: int, calibration: int, method: str, size: tuple[int, int]) -> Int8Settings:
+    """Faces to calibrate on: drawn after those that are compared on, so none is both."""
+    from edgeface.data.sample import sample_faces
+    from edgeface_export.int8_export import Int8Settings
+    from edgeface_runtime.errors import InputError
+
+    if calibration < 1:
+        raise InputError(f"--calibration must be at least 1, got {calibration}")
+    drawn = sample_faces(faces, count + calibration, flag="--calibration", size=size)
+    if len(drawn.crops) <= count:
+        raise InputError(
+            f"--faces {faces} has {len(drawn.crops)} faces: {count} are compared on, none are left to calibrate"
+        )
+    return Int8Settings(drawn.crops[count:], drawn.source, method)
 
 
 def _parts(dictionary: Path | None, segmenter: Path | None, opset: int) -> DictionaryParts | None:
@@ -143,7 +171,7 @@ def _parts(dictionary: Path | None, segmenter: Path | None, opset: int) -> Dicti
 def build(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar.")],
     backend: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")] = "tensorrt",
-    precision: Annotated[str, typer.Option(help="Which of the bundle's models: fp16 or fp32.")] = "fp16",
+    precision: Annotated[str, typer.Option(help="Which of the bundle's models: fp16, fp32 or int8.")] = "fp16",
     max_batch: Annotated[int, typer.Option(help="Largest batch the engine takes.")] = 8,
     opt_batch: Annotated[int, typer.Option(help="Batch the engine is tuned for.")] = 1,
     workspace: Annotated[int | None, typer.Option(help="Memory the builder may use, MiB; default: its own.")] = None,

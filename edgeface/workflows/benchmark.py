@@ -193,7 +193,7 @@ def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> lis
         subjects.append(
             Subject(
                 f"{manifest.ratio.requested:g}" if alone else f"{manifest.ratio.requested:g} {name}",
-                bundle.model_path(settings.precision),
+                bundle.model_path(bundle.variant(settings.precision, settings.backend, settings.device)),
                 manifest.ratio.requested,
                 manifest.ratio.achieved,
                 manifest.parameters,

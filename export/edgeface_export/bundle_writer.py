@@ -22,20 +22,25 @@ import torch
 
 from edgeface.models import Checkpoint, CheckpointMeta, count
 from edgeface_export.dictionary_export import DictionaryParts, check_fit, export_dictionary
+from edgeface_export.int8_export import INT8_MODELS, Int8Settings, export_int8
 from edgeface_export.memory import peak_memory
 from edgeface_export.onnx_export import Exported, export_onnx
 from edgeface_export.parity import GATE, compare, to_input
 from edgeface_export.precision import HALF_GATE, half_cosine, to_fp16
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
-from edgeface_runtime.bundle import InputSpec, Manifest, Ratio, pack_bundle, write_manifest
+from edgeface_runtime.bundle import EXPORTED, InputSpec, Manifest, Ratio, pack_bundle, write_manifest
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import cannot_write, part_folder
 from edgeface_runtime.manifest import FORMAT, MANIFEST_NAME
 
 __all__ = ["MODELS", "write_bundle"]
 
-MODELS = {"fp32": "recognizer.onnx", "fp16": "recognizer.fp16.onnx"}
-"""Precision -> file in the bundle."""
+MODELS = {
+    "fp32": "recognizer.onnx",
+    "fp16": "recognizer.fp16.onnx",
+    **{key: INT8_MODELS[key][0] for key in INT8_MODELS},
+}
+"""Key among a bundle's models -> file in it. INT8 is two: what a CPU runs fast is not what TensorRT takes."""
 HALF_FACES = 4
 """Faces run in real FP16 arithmetic, which a CPU does slowly."""
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -57,26 +62,29 @@ def write_bundle(
     measure_memory: bool = True,
     dictionary: DictionaryParts | None = None,
     keep_pattern: bool = False,
+    int8: Int8Settings | None = None,
 ) -> Manifest:
     """Export `checkpoint` at each precision, compare each with the network on `faces`, and write the bundle `out`.
 
     Args:
         out: a folder, or a path that ends in `.tar` for a single file.
         faces: (N, H, W, 3) uint8 BGR, aligned crops.
-        precisions: of MODELS; fp32 is always written, the others are made from it.
+        precisions: of EXPORTED; fp32 is always written, the others are made from it.
         overwrite: replace a bundle that is there. Anything else that is there is never replaced.
         thresholds: false match rate as text -> cosine threshold, where they were measured.
         created: ISO 8601 time in UTC; now, where not given.
         measure_memory: in a process of its own; without it, and with `created`, a network gives the same bytes.
         dictionary: segmenter and masks of a dictionary model; trunk and head are then written as graphs too.
         keep_pattern: keep the pattern head of a network trained with one: results say which part is covered.
+        int8: how to calibrate, where int8 is among the precisions.
 
     Raises:
-        InputError: an unknown precision, no faces, a dictionary of another network, no pattern head to keep, or `out`
-            is taken or cannot be written.
+        InputError: an unknown precision, nothing to calibrate on, no faces, a dictionary of another network, no
+            pattern head to keep, or `out` is taken or cannot be written.
         GateError: an exported graph differs from the network, or FP16 overflows; nothing is written.
     """
     wanted = _precisions(precisions)
+    _check_int8(wanted, int8, dictionary)
     to_input(faces[:1])  # bad faces are said before the work, not after it
     if dictionary is not None:
         check_fit(checkpoint.model, dictionary)
@@ -85,6 +93,9 @@ def write_bundle(
         folder = work / "bundle"
         folder.mkdir()
         parity, notes, exported = _export(checkpoint, folder, wanted, faces, opset, gate, keep_pattern)
+        if int8 is not None and "int8" in wanted:
+            drift, notes["int8"] = export_int8(checkpoint.model, folder, folder / MODELS["fp32"], int8, faces)
+            parity |= drift
         extra: dict[str, Any] = {"export": notes}
         if dictionary is not None:
             extra["dictionary"] = export_dictionary(checkpoint.model, folder, dictionary, faces, wanted, opset, gate)
@@ -122,9 +133,18 @@ def _named(out: Path, work: Path) -> Iterator[None]:
 
 def _precisions(asked: Sequence[str]) -> list[str]:
     for precision in asked:
-        if precision not in MODELS:
-            raise InputError(f"unknown --precision {precision!r}: choose from {', '.join(MODELS)}")
-    return [precision for precision in MODELS if precision == "fp32" or precision in asked]
+        if precision not in EXPORTED:
+            raise InputError(f"unknown --precision {precision!r}: choose from {', '.join(EXPORTED)}")
+    return [precision for precision in EXPORTED if precision == "fp32" or precision in asked]
+
+
+def _check_int8(precisions: Sequence[str], int8: Int8Settings | None, dictionary: DictionaryParts | None) -> None:
+    if "int8" not in precisions:
+        return
+    if dictionary is not None:
+        raise InputError("--precision int8: a model with --dictionary has fp32 and fp16 only, for now")
+    if int8 is None:
+        raise InputError("--precision int8 is calibrated on real faces: give --faces with identity folders")
 
 
 def _export(
@@ -172,7 +192,9 @@ def _manifest(
     return Manifest(
         name=name,
         created="",
-        models={precision: MODELS[precision] for precision in precisions},
+        models={
+            key: MODELS[key] for key in MODELS if key in precisions or (key in INT8_MODELS and "int8" in precisions)
+        },
         template=tuple((float(x), float(y)) for x, y in TEMPLATE),
         outputs=exported.outputs,
         embedding_size=spec.embedding,

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-EXPORTED = ("fp32", "fp16")
+EXPORTED = ("fp32", "fp16", "int8")
 """Precisions that `edgeface export` offers."""
 
 
@@ -63,6 +63,12 @@ class Bundle:
     def model_id(self) -> str:
         """Hex SHA-256 of the FP32 recogniser: galleries are bound to it, whatever precision runs."""
         return self.manifest.files[self.manifest.models["fp32"]].sha256
+
+    def variant(self, precision: str, backend: str, device: str = "auto") -> str:
+        """Key among the models of what runs: INT8 on a CPU has a graph of its own."""
+        on_cpu = backend == "onnxruntime" and device in ("auto", "cpu")
+        own = f"{precision}-cpu"
+        return own if on_cpu and own in self.manifest.models else precision
 
     def model_path(self, precision: str = "fp32") -> Path:
         """The ONNX file of a precision.

@@ -148,8 +148,8 @@ def test_one_tar_equal_bytes(
 
 
 def test_bad_requests(checkpoint: Checkpoint, faces: np.ndarray, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown --precision 'int8': choose from fp32, fp16"):
-        write_bundle(checkpoint, tmp_path / "x", "x", faces=faces, precisions=("int8",))
+    with pytest.raises(InputError, match="unknown --precision 'int4': choose from fp32, fp16, int8"):
+        write_bundle(checkpoint, tmp_path / "x", "x", faces=faces, precisions=("int4",))
     with pytest.raises(InputError, match="faces"):
         write_bundle(checkpoint, tmp_path / "x", "x", faces=faces[:0])
     blocked = tmp_path / "file"
