@@ -71,7 +71,7 @@ def benchmark(
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
             shares = floats(ratios, "--ratios")
             subjects = random_subjects(
-                shares, Path(work), mask=mask, width=width, precision=precision, note=output.note
+                shares, Path(work), mask=mask, width=width, precision=precision, backend=backend, note=output.note
             )
             report = replace(
                 measure(subjects, settings, weights="random", note=output.note),

@@ -17,6 +17,7 @@ import numpy as np
 
 from edgeface.workflows.machine import describe_machine
 from edgeface_runtime.backends import BACKENDS
+from edgeface_runtime.bundle import EXPORTED
 from edgeface_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -131,9 +132,13 @@ def random_subjects(
     mask: str = "decoder",
     width: float = 1.0,
     precision: str = "fp32",
+    backend: str = "onnxruntime",
     note: Note = lambda _: None,
 ) -> list[Subject]:
-    """Export a full-width network with random weights at every ratio (every group pruned alike) into `folder`."""
+    """Export a full-width network with random weights at every ratio (every group pruned alike) into `folder`.
+
+    INT8 is of the form that `backend` runs, calibrated on a few procedural faces: speed does not depend on ranges.
+    """
     import torch
 
     from edgeface.models import FaceNet, build_spec
@@ -142,8 +147,8 @@ def random_subjects(
     from edgeface_export.onnx_export import export_onnx
     from edgeface_export.precision import to_fp16
 
-    if precision not in ("fp32", "fp16"):
-        raise InputError(f"unknown --precision {precision!r}: choose fp32 or fp16")
+    if precision not in EXPORTED:
+        raise InputError(f"unknown --precision {precision!r}: choose one of {', '.join(EXPORTED)}")
     for ratio in ratios:
         if not 0 <= ratio <= MAX_RATIO:
             raise InputError(f"--ratios must lie between 0 and {MAX_RATIO}, got {ratio:g}")
@@ -157,11 +162,23 @@ def random_subjects(
         export_onnx(pruned.model, path)
         if precision == "fp16":
             to_fp16(path, path)
+        elif precision == "int8":
+            _to_int8(path, backend)
         report = pruned.report
         subjects.append(
             Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
         )
     return subjects
+
+
+def _to_int8(path: Path, backend: str) -> None:
+    from edgeface.data.sample import sample_faces
+    from edgeface_calibration.int8_ranges import measure_ranges
+    from edgeface_export.int8 import to_int8
+    from edgeface_export.parity import to_input
+
+    ranges = measure_ranges(path, [to_input(sample_faces(None, 4).crops)], "minmax")
+    to_int8(path, path, ranges, "cpu" if backend == "onnxruntime" else "tensorrt")
 
 
 def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[str, list[tuple[float, int]]]:

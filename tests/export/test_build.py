@@ -108,7 +108,9 @@ def test_masked_iresnet50_at_half_width(rtx: Any, make_net: Callable[..., FaceNe
 def test_a_float_graph_is_no_half_engine(rtx: Any, masked_onnx: Path) -> None:
     message = refused(EngineError, masked_onnx, precision="fp16")
     assert "is an fp32 graph" in message and "fp16 was asked for: export it with --precision fp16" in message
-    assert refused(EngineError, masked_onnx, precision="int8").endswith("int8 was asked for: export it with --precision int8")
+    assert refused(EngineError, masked_onnx, precision="int8").endswith(
+        "int8 was asked for: export it with --precision int8"
+    )
 
 
 def test_a_half_graph_is_no_float_engine(rtx: Any, masked_half: Path) -> None:

@@ -63,7 +63,9 @@ def test_a_missed_gate_writes_nothing(
 ) -> None:
     monkeypatch.setattr(int8_export, "choose_fp32_layers", lambda *args: ())
     monkeypatch.setattr(int8_export, "INT8_GATE", 0.99999)
-    with pytest.raises(GateError, match=r"recognizer.int8.onnx differs from the network: mean cosine \.?\d.*--method"):
+    with pytest.raises(
+        GateError, match=r"recognizer.int8.onnx differs from the network: mean cosine \.?\d.*--method"
+    ):
         write_bundle(
             Checkpoint(masked, CheckpointMeta()), tmp_path / "out", "tiny", faces[4:], ("int8",), int8=settings
         )

@@ -154,6 +154,20 @@ def test_counts_of_random_networks_fall(tmp_path: Path) -> None:
     assert report.ran_on["threads"] == 1 and "CPUExecutionProvider" in json.dumps(report.ran_on)
 
 
+def test_random_networks_in_int8_are_of_the_backend_that_runs_them(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs onnx")
+    kinds = {}
+    for backend in ("onnxruntime", "tensorrt"):
+        folder = tmp_path / backend
+        folder.mkdir()
+        (subject,) = random_subjects((0.4,), folder, width=0.125, precision="int8", backend=backend)
+        kinds[backend] = {tensor.data_type for tensor in onnx.load(subject.model).graph.initializer}
+    assert onnx.TensorProto.UINT8 in kinds["onnxruntime"]
+    assert onnx.TensorProto.INT8 in kinds["tensorrt"] and onnx.TensorProto.UINT8 not in kinds["tensorrt"]
+    with pytest.raises(InputError, match="unknown --precision 'int4': choose one of fp32, fp16, int8"):
+        random_subjects((0,), tmp_path, precision="int4")
+
+
 def test_bundles_come_in_the_order_of_their_ratios(tmp_path: Path) -> None:
     def bundle(name: str, ratio: float) -> Path:
         folder = tmp_path / name
