@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "Device", "Precision", "Threads", "register"]
 
+MOST_NAMES = 4
+"""Regions shown by name in a table; `--json` has all."""
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar, or `default`.")]
 GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
 Backend = Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")]
@@ -119,7 +121,8 @@ def _rows(result: ImageResult) -> list[tuple[object, ...]]:
 def _covered(face: FaceResult) -> str:
     """How much of a face is covered, and what."""
     share = "" if face.covered_share is None else f"{face.covered_share:.2f}"
-    what = ", ".join(face.discarded) or (face.covered_part or "")
+    names = face.discarded if len(face.discarded) <= MOST_NAMES else (f"{len(face.discarded)} regions",)
+    what = ", ".join(names) or (face.covered_part or "")
     return f"{share} {what}".strip()
 
 

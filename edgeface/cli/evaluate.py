@@ -57,7 +57,7 @@ def evaluate(
     backend: Annotated[str, typer.Option(help="For a bundle: onnxruntime, tensorrt, tensorrt-rtx.")] = "onnxruntime",
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads for a bundle; 0 leaves it to the backend.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

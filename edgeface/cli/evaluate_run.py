@@ -11,6 +11,7 @@ from edgeface.cli.evaluate_show import show_comparison, show_covered, show_resul
 from edgeface.cli.output import Output
 from edgeface.cli.parse import floats
 from edgeface.cli.progress import bar
+from edgeface_runtime.backends import check_threads
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_json
 
@@ -140,6 +141,7 @@ def _check(asked: Asked) -> None:
         raise InputError("--share says how much --occlusion covers: give both")
     if asked.name is not None and not (asked.name.strip() and asked.name.isprintable()):
         raise InputError(f"--name must be a line of text, got {asked.name!r}")
+    _check_opening(asked)
     if asked.out is not None:
         claim_file(asked.out, "JSON file", is_json, force=True)
     chosen = _folds(asked)
@@ -151,6 +153,17 @@ def _check(asked: Asked) -> None:
         from edgeface.evaluation.encoded_cache import check_cache
 
         check_cache(asked.cache)
+
+
+def _check_opening(asked: Asked) -> None:
+    """What only a bundle takes."""
+    check_threads(asked.opening["threads"])
+    if any(path is not None and path.suffix not in (".safetensors", ".npz") for path in (asked.model, asked.against)):
+        return
+    if asked.opening["backend"] != "onnxruntime" or asked.opening["precision"] not in ("auto", "fp32"):
+        raise InputError(
+            "--backend and --precision are for bundles, a checkpoint runs in PyTorch in FP32: leave them out"
+        )
 
 
 def _check_covered(asked: Asked) -> None:

@@ -65,7 +65,7 @@ def reproduce(
     try:
         found = run(recipe, Settings(scale, where, work, _values(values or [])), output.note)
     except KeyboardInterrupt:  # the command inside has just told how it, not this one, goes on
-        output.note(f"stopped: the same edgeface reproduce {name} goes on from here, without --resume")
+        output.note(f"stopped: the same edgeface reproduce {name} goes on from here; it gives --resume by itself")
         raise
     differences = compare_rows(found)
     header, rows = summary(found)

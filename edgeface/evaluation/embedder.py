@@ -70,12 +70,12 @@ def torch_embedder(model: FaceNet, device: str = "cpu") -> Embedder:
     return Embedder(run, describe, size=size, shares=shares if model.spec.mask else None)
 
 
-def checkpoint_embedder(path: Path, device: str = "auto") -> Embedder:
+def checkpoint_embedder(path: Path, device: str = "auto", threads: int = 0) -> Embedder:
     """Embed with a checkpoint; raises as `load_checkpoint`, DeviceError if the device is not there."""
     from edgeface.models import load_checkpoint
     from edgeface.training.device import choose_device, prepare_cpu
 
-    prepare_cpu(0)
+    prepare_cpu(threads)
     return torch_embedder(load_checkpoint(path).model, str(choose_device(device, 0)))
 
 
@@ -89,7 +89,11 @@ def open_embedder(
         DeviceError: the device is not there.
     """
     if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt", ".bin"):
-        return checkpoint_embedder(path, device)
+        return checkpoint_embedder(path, device, threads)
+    if path.suffix == ".npz":
+        raise InputError(
+            f"{path} is no network: give a checkpoint or a bundle; a dictionary is given as --dictionary"
+        )
     if not path.exists() and str(path) != "default":
         raise InputError(f"no checkpoint or bundle at {path}")
     from edgeface_runtime.recognizer import Recognizer

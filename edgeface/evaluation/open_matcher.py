@@ -58,7 +58,7 @@ def open_matcher(
     if (dictionary is None) != (segmenter is None):
         raise InputError("--dictionary and --segmenter (a file, or exact) belong together: give both")
     if path.suffix == ".safetensors" and dictionary is not None and segmenter is not None:
-        yield _checkpoint_matcher(path, dictionary, segmenter, discarded, device)
+        yield _checkpoint_matcher(path, dictionary, segmenter, discarded, device, threads)
         return
     if dictionary is not None:
         raise InputError(f"--dictionary belongs to a checkpoint; a bundle such as {path} carries its own")
@@ -114,12 +114,14 @@ def open_segmenter(path: Path, device: str = "cpu") -> tuple[Callable[[Faces], N
     return lambda faces: predict(model, faces) > 0.5, model.input_size
 
 
-def _checkpoint_matcher(path: Path, dictionary: Path, segmenter: Path, discarded: str | None, device: str) -> Matcher:
+def _checkpoint_matcher(
+    path: Path, dictionary: Path, segmenter: Path, discarded: str | None, device: str, threads: int
+) -> Matcher:
     from edgeface.models import load_checkpoint
     from edgeface.models.digest import check_same_network
     from edgeface.training.device import choose_device, prepare_cpu
 
-    prepare_cpu(0)
+    prepare_cpu(threads)
     masks = load_dictionary(dictionary)
     if discarded is not None:
         try:

@@ -90,7 +90,9 @@ def _unreadable(path: Path, exc: Exception) -> ArtefactError:
         start = stream.read(64)
     if start.startswith(b"PK\x03\x04") and b".npy" in start:
         return ArtefactError(f"{path} is a NumPy file, such as a mask dictionary or scores: a .safetensors is needed")
-    if start.startswith(b"PK\x03\x04") or start[:1] == b"\x80":  # a zip (torch.save) or a bare pickle
+    # A zip (torch.save) or a bare pickle, which begins with its protocol; what a brace follows is a header's length.
+    bare = re.match(rb"\x80[\x02-\x05]", start) is not None and start[8:9] != b"{"
+    if start.startswith(b"PK\x03\x04") or bare:
         return ArtefactError(
             f"{path} holds a pickle (a torch.save file), which can run code when read: "
             "edgeface reads .safetensors only"

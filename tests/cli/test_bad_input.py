@@ -302,6 +302,12 @@ FLAGS = [
     ("export {dense} --out {new} --count 0", "--count must be at least 1"),
     ("export {dense} --out {text}/x", "cannot write {text}/x"),
     ("evaluate {dense} --images {images}", "needs --pairs FILE"),
+    ("evaluate {dense} --images {images} --pairs {pairs} --precision int8", "are for bundles, a checkpoint runs in"),
+    (
+        "evaluate {dense} --images {images} --pairs {pairs} --backend tensorrt",
+        "are for bundles, a checkpoint runs in",
+    ),
+    ("evaluate {dense} --images {images} --pairs {pairs} --threads -3", "--threads is -3"),
     ("evaluate {dense} --images {images} --pairs {missing}", "pairs file not found: {missing}"),
     ("evaluate {dense} --images {images} --pairs {text}", "{text} line 1: expected 'name i j'"),
     ("evaluate {dense} --images {images} --pairs {photo}", "is not a readable text file"),

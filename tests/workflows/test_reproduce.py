@@ -359,7 +359,7 @@ def test_stopped_it_says_that_the_same_command_goes_on(
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 130
     last = done.stderr.splitlines()[-1]
-    assert last == f"stopped: the same edgeface reproduce {recipe} goes on from here, without --resume"
+    assert last == f"stopped: the same edgeface reproduce {recipe} goes on from here; it gives --resume by itself"
 
 
 def test_sigterm_stops_the_command_inside_too(recipe: Path, tmp_path: Path) -> None:
@@ -377,6 +377,19 @@ def test_sigterm_stops_the_command_inside_too(recipe: Path, tmp_path: Path) -> N
     assert run.returncode == 130
     with pytest.raises(ProcessLookupError):
         os.killpg(run.pid, 0)
+
+
+def test_the_recipe_in_the_docs_can_be_read_and_planned(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "reproduce.md"
+    text = page.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    recipe = read_recipe(path)
+    assert [row.label for row in recipe.rows] == ["dense"]
+    with pytest.raises(InputError, match="needs data sets: give --data"):
+        reproduce(recipe, Settings("small", None, tmp_path / "work"))
+    command = " ".join(recipe.steps[0].run.split()[:2])
+    assert command == "train --data"
 
 
 def test_what_is_busy_or_not_ready_comes_later(tmp_path: Path) -> None:
