@@ -60,6 +60,7 @@ def export(
     """Write a bundle: ONNX graphs compared with PyTorch, and a manifest. A failed comparison writes nothing."""
     from dataclasses import replace
 
+    from edgeface.cli.progress import phases
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint
     from edgeface_export.bundle_writer import write_bundle
@@ -78,18 +79,19 @@ def export(
     int8 = None
     if "int8" in wanted and faces is not None:
         int8 = _int8(faces, count, calibration, method, size)
-    manifest = write_bundle(
-        source,
-        out,
-        name or out.name.removesuffix(".tar"),
-        sample.crops,
-        wanted,
-        overwrite=force,
-        opset=opset,
-        dictionary=parts,
-        keep_pattern=keep_pattern,
-        int8=int8,
-    )
+    with phases(quiet) as progress:
+        manifest = write_bundle(
+            source,
+            out,
+            name or out.name.removesuffix(".tar"),
+            sample.crops,
+            wanted,
+            overwrite=force,
+            opset=opset,
+            dictionary=parts,
+            keep_pattern=keep_pattern,
+            int8=None if int8 is None else replace(int8, progress=progress),
+        )
     output.wrote(out)
     output.data({"bundle": str(out), "compared_on": sample.source, **manifest.to_dict()})
     output.table(

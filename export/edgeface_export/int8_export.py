@@ -6,7 +6,9 @@ the gate is taken on others.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from edgeface_runtime.errors import GateError, InputError
 
 __all__ = ["INT8_GATE", "INT8_MODELS", "Int8Settings", "export_int8"]
 
+Progress = Callable[[str, int, int], None]
 INT8_GATE = 0.99
 """Lowest mean cosine between INT8 and FP32 that passes."""
 MARGIN = 0.2
@@ -46,6 +49,8 @@ class Int8Settings:
     """minmax, entropy or percentile."""
     seed: int = 0
     """With which they were drawn, for the manifest."""
+    progress: Progress = lambda phase, done, total: None
+    """Called with a phase's name, faces or layers done, and all of them."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -66,13 +71,13 @@ def export_int8(
     Raises:
         GateError: a mean cosine is below INT8_GATE.
     """
-    batches = (to_input(settings.faces[start : start + STEP]) for start in range(0, len(settings.faces), STEP))
-    ranges = measure_ranges(source, batches, settings.method)
+    ranges = measure_ranges(source, _batches(settings), settings.method)
     parity: dict[str, dict[str, Any]] = {}
     kept: dict[str, list[str]] = {}
     for key, (name, scheme) in INT8_MODELS.items():
         wanted = INT8_GATE + MARGIN * (1 - INT8_GATE)
-        keep = choose_fp32_layers(source, ranges, settings.faces[:CHOOSING], wanted, scheme)
+        told = partial(settings.progress, f"{key}: layers tried in FP32")
+        keep = choose_fp32_layers(source, ranges, settings.faces[:CHOOSING], wanted, scheme, told)
         report = to_int8(source, folder / name, ranges, scheme, keep)
         found = compare(model, folder / name, faces, gate=-1.0)
         if not found.cosine_mean >= INT8_GATE:
@@ -90,3 +95,10 @@ def export_int8(
         "layers_kept_fp32": kept,
     }
     return parity, notes
+
+
+def _batches(settings: Int8Settings) -> Iterator[NDArray[np.float32]]:
+    total = len(settings.faces)
+    for start in range(0, total, STEP):
+        yield to_input(settings.faces[start : start + STEP])
+        settings.progress("int8: faces measured", min(start + STEP, total), total)

@@ -298,6 +298,13 @@ FLAGS = [
     ("export {dense} --out {faces} --force", "exists and is not a bundle"),
     ("export {dense} --out {new} --precision fp8", "unknown --precision 'fp8'"),
     ("export {dense} --out {new} --precision ,", "--precision is empty"),
+    ("export {dense} --out {new} --precision int8", "calibrated on real faces: give --faces"),
+    ("export {dense} --out {new} --precision int8 --faces {faces} --count 2 --method best", "unknown --method 'best'"),
+    (
+        "export {dense} --out {new} --precision int8 --faces {faces} --calibration 0",
+        "--calibration must be at least 1",
+    ),
+    ("export {dense} --out {new} --precision int8 --faces {faces} --count 999", "none are left to calibrate"),
     ("export {dense} --out {new} --opset 3", "opset"),
     ("export {dense} --out {new} --count 0", "--count must be at least 1"),
     ("export {dense} --out {text}/x", "cannot write {text}/x"),

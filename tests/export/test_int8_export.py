@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,18 @@ def test_what_is_refused(masked: FaceNet, faces: np.ndarray, tmp_path: Path) -> 
         write_bundle(checkpoint, tmp_path / "out", "tiny", faces, ("int8-cpu",))
     with pytest.raises(InputError, match="unknown --method 'best'"):
         Int8Settings(faces, "", "best")
+
+
+def test_long_work_is_told(masked: FaceNet, faces: np.ndarray, settings: Int8Settings, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    checkpoint = Checkpoint(masked, CheckpointMeta())
+    write_bundle(
+        checkpoint,
+        tmp_path / "out",
+        "tiny",
+        faces[4:],
+        ("int8",),
+        int8=replace(settings, progress=lambda phase, done, total: told.append((phase, done, total))),
+        measure_memory=False,
+    )
+    assert told[0] == ("int8: faces measured", 4, 4)
