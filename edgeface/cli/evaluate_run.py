@@ -136,7 +136,9 @@ def _check(asked: Asked) -> None:
     if asked.protocol == "covered":
         _check_covered(asked)
     if asked.discarded is not None and asked.dictionary is None:
-        raise InputError("--discarded says what a --dictionary does to features: give both")
+        raise InputError(
+            "--discarded says what a checkpoint's --dictionary does to features: give both; a bundle has its own"
+        )
     if asked.share is not None and asked.occlusion == "none":
         raise InputError("--share says how much --occlusion covers: give both")
     if asked.name is not None and not (asked.name.strip() and asked.name.isprintable()):

@@ -41,7 +41,7 @@ def train(
         str | None,
         typer.Option(
             help="none, decoder, spatial or vector; default: as --from, else none. "
-            "Stage dictionary: grid, lm1, lm2, lm2s, lmface or cell."
+            "Stage dictionary: grid (default), lm1, lm2, lm2s, lmface or cell."
         ),
     ] = None,
     patterns: Annotated[

@@ -59,7 +59,8 @@ def counts_of(pictures: int, fractions: Sequence[float]) -> tuple[int, int, int]
 
 def check_fractions(fractions: Sequence[float]) -> None:
     """Raises InputError: not three shares of 1."""
-    if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    whole = len(fractions) == 3 and abs(sum(fractions) - 1) <= 1e-6  # not so of NaN
+    if not whole or min(fractions) < 0 or fractions[0] <= 0:
         raise InputError(f"a split needs three shares that add up to 1, such as .7,.15,.15, got {fractions}")
 
 

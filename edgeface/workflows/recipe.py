@@ -83,6 +83,11 @@ class Column:
     values: Mapping[str, str] = field(default_factory=dict)
     """What placeholders mean for this column: every other key of its table."""
 
+    def __post_init__(self) -> None:
+        for name, kind in (("factor", int | float), ("digits", int)):
+            if not isinstance(getattr(self, name), kind) or isinstance(getattr(self, name), bool):
+                raise ValueError(f"column {self.label}: {name} must be a number, got {getattr(self, name)!r}")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -191,7 +196,8 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return _build(path.stem, data)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise InputError(f"{path} is not a recipe: {type(exc).__name__} {exc}") from exc
+        kind = "" if type(exc) is ValueError else f"{type(exc).__name__} "
+        raise InputError(f"{path} is not a recipe: {kind}{exc}") from exc
 
 
 def _column(entry: dict[str, Any]) -> Column:
@@ -242,8 +248,9 @@ def _build(name: str, data: dict[str, Any]) -> Recipe:
     if unknown:
         raise ValueError(f"x names no column: {unknown[0]}")
     for compare in recipe.compare:
-        if not {compare.a, compare.b} <= known:
-            raise ValueError(f"compare names no row: {compare.a} / {compare.b}")
+        for label in (compare.a, compare.b):
+            if label not in known:
+                raise ValueError(f"compare names {label!r}, which is no row: there are {', '.join(sorted(known))}")
     for label, values in recipe.paper_rows.items():
         if len(values) != len(columns):
             raise ValueError(f"paper_row {label} has {len(values)} values for {len(columns)} columns")

@@ -108,11 +108,12 @@ def reproduce(recipe: Recipe, settings: Settings, say: Say = lambda line: None) 
         entry = asked[number]
         say(f"cell {number + 1} of {len(asked)}: {entry.row}, {entry.column.label}, seed {entry.seed}")
         results[number], took = _measure(entry)
+        _dig(results[number], entry.value, entry)  # said now, not after hours
         seconds += took
 
     share_out(range(len(asked)), lambda n: turns / asked[n].file.stem, do_cell, lambda n: True, say)
     raw = {
-        (entry.row, entry.column.label, entry.seed): float(_dig(results[number], entry.value, entry.row))
+        (entry.row, entry.column.label, entry.seed): float(_dig(results[number], entry.value, entry))
         for number, entry in enumerate(asked)
     }
     cells = []
@@ -182,7 +183,7 @@ def _steps(recipe: Recipe, settings: Settings, values: Mapping[str, Any], seed: 
         folder = settings.work / f"{step.name}-{digest}"
         text = fill(step.run, {**known, "out": shlex.quote(str(folder))}, where)
         needs = tuple(entry.folder for entry in done.values() if entry.folder.name in text)
-        done[step.name] = _Step(step.name, folder, tuple(shlex.split(text)), step.resumable, needs)
+        done[step.name] = _Step(step.name, folder, _split(text, where), step.resumable, needs)
     return done
 
 
@@ -210,8 +211,16 @@ def _cells(
         places = {"scores": shlex.quote(str(scores)), "cache": shlex.quote(str(settings.work / "cache"))}
         text = fill(column.run, {**known, **folders, **places}, where)
         value = fill(column.value, known, where)
-        found.append(_Asked(row.label, column, seed, tuple(shlex.split(text)), file, scores, value))
+        found.append(_Asked(row.label, column, seed, _split(text, where), file, scores, value))
     return found
+
+
+def _split(text: str, where: str) -> tuple[str, ...]:
+    """A command's words."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as exc:
+        raise InputError(f"{where}: {exc} in {text!r}: mend the recipe or --set") from exc
 
 
 def _ready(step: _Step) -> bool:
@@ -271,7 +280,8 @@ def _edgeface(words: Sequence[str], stdout: int | None) -> str:
     if run.returncode:
         kind = {1: GateError, 2: InputError}.get(run.returncode, EdgefaceError)
         raise kind(
-            f"edgeface {shlex.join(words)} ended with code {run.returncode}; run reproduce again to go on here"
+            f"edgeface {shlex.join(words)} ended with code {run.returncode}; once that is mended, "
+            "reproduce goes on here"
         )
     return text or ""
 
@@ -287,11 +297,14 @@ def _end(run: subprocess.Popen[str], stop: KeyboardInterrupt) -> None:
         run.wait()
 
 
-def _dig(result: Any, path: str, row: str) -> Any:
+def _dig(result: Any, path: str, entry: _Asked) -> Any:
     found = result
     for key in path.split("."):
         try:
             found = found[int(key)] if isinstance(found, list) else found[key]
         except (KeyError, IndexError, TypeError, ValueError) as exc:
-            raise InputError(f"row {row}: the command's JSON has no {path}") from exc
+            has = f", but {', '.join(map(str, found))}" if isinstance(found, dict) else ""
+            raise InputError(
+                f"row {entry.row}, column {entry.column.label}: the command's JSON has no {path}{has}: mend its value"
+            ) from exc
     return found

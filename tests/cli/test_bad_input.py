@@ -299,7 +299,10 @@ FLAGS = [
     ("export {dense} --out {new} --precision fp8", "unknown --precision 'fp8'"),
     ("export {dense} --out {new} --precision ,", "--precision is empty"),
     ("export {dense} --out {new} --precision int8", "calibrated on real faces: give --faces"),
-    ("export {dense} --out {new} --precision int8 --faces {faces} --count 2 --method best", "unknown --method 'best'"),
+    (
+        "export {dense} --out {new} --precision int8 --faces {faces} --count 2 --method best",
+        "unknown --method 'best'",
+    ),
     (
         "export {dense} --out {new} --precision int8 --faces {faces} --calibration 0",
         "--calibration must be at least 1",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeface.data.split import PARTS, counts_of, split_folder
+from edgeface.data.split import PARTS, check_fractions, counts_of, split_folder
 from edgeface.data.synthetic import write_synthetic
 from edgeface_runtime.errors import InputError
 
@@ -94,3 +94,8 @@ def test_not_into_itself(source: Path) -> None:
         with pytest.raises(InputError, match="lie in one another"):
             split_folder(source, out)
     assert names(source) == before
+
+
+def test_shares_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="three shares that add up to 1"):
+        check_fractions((float("nan"),) * 3)

@@ -342,7 +342,7 @@ def test_refusals(recipe: Path, tmp_path: Path) -> None:
 
 def test_a_failed_command_stops_the_run(recipe: Path, tmp_path: Path) -> None:
     recipe.write_text(TOML.replace("--people {people}", "--people none"))
-    with pytest.raises(InputError, match="ended with code 2; run reproduce again"):
+    with pytest.raises(InputError, match="ended with code 2; once that is mended, reproduce goes on here"):
         reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
     assert not list((tmp_path / "work").rglob("step.json"))
 
@@ -377,6 +377,26 @@ def test_sigterm_stops_the_command_inside_too(recipe: Path, tmp_path: Path) -> N
     assert run.returncode == 130
     with pytest.raises(ProcessLookupError):
         os.killpg(run.pid, 0)
+
+
+def test_mistakes_in_a_recipe_are_said_before_hours_of_work(recipe: Path, tmp_path: Path) -> None:
+    settings = Settings("small", None, tmp_path / "work")
+    for old, new, words in (
+        ("factor = 100.0", 'factor = "x"', "column training, less than all: factor must be a number, got 'x'"),
+        ("seeds = [0, 1]", 'seeds = ["x"]', "is not a recipe: invalid literal"),
+    ):
+        recipe.write_text(TOML.replace(old, new))
+        with pytest.raises(InputError, match=words):
+            read_recipe(recipe)
+    recipe.write_text(TOML)
+    unclosed = replace(settings, set_values={"people": "'3"})
+    with pytest.raises(InputError, match=r"step faces: No closing quotation in .*: mend the recipe or --set"):
+        reproduce(read_recipe(recipe), unclosed)
+    assert not settings.work.exists()
+    recipe.write_text(TOML.replace('value = "pictures.{part}"', 'value = "picture.{part}"'))
+    with pytest.raises(InputError, match=r"row all, column training: the command's JSON has no picture\.train, but "):
+        reproduce(read_recipe(recipe), settings)
+    assert len(list((settings.work / "cells").glob("*.json"))) == 1
 
 
 def test_the_recipe_in_the_docs_can_be_read_and_planned(tmp_path: Path) -> None:
