@@ -11,7 +11,6 @@ from edgeface.cli.evaluate_show import show_comparison, show_covered, show_resul
 from edgeface.cli.output import Output
 from edgeface.cli.parse import floats
 from edgeface.cli.progress import bar
-from edgeface_runtime.backends import check_threads
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_json
 
@@ -159,6 +158,8 @@ def _check(asked: Asked) -> None:
 
 def _check_opening(asked: Asked) -> None:
     """What only a bundle takes."""
+    from edgeface_runtime.backends import check_threads
+
     check_threads(asked.opening["threads"])
     if any(path is not None and path.suffix not in (".safetensors", ".npz") for path in (asked.model, asked.against)):
         return
