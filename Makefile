@@ -40,6 +40,8 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/ratio_speed.py
+	$(BIN)/python benchmarks/int8_speed.py
+	$(BIN)/python benchmarks/prelu.py
 
 clean:
 	rm -rf $(VENV) out
