@@ -34,13 +34,9 @@ def main() -> int:
 
 
 def _subject(folder: Path, ratio: float, precision: str) -> Subject:
-    (made,) = random_subjects((ratio,), _made(folder / precision), precision=precision)
+    (folder / precision).mkdir()
+    (made,) = random_subjects((ratio,), folder / precision, precision=precision)
     return replace(made, label=precision)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -35,7 +36,7 @@ def main() -> int:
 def _subject(folder: Path, ratio: float, label: str) -> Subject:
     folder.mkdir()
     (made,) = random_subjects((ratio,), folder)
-    return Subject(label, made.model, ratio, made.achieved, made.parameters, made.macs)
+    return replace(made, label=label)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgeface_runtime.errors import ArtefactError, EdgefaceError, InputError
 from edgeface_runtime.files import require_file
 
-__all__ = ["LAYERS", "METHODS", "Ranges", "measure_ranges"]
+__all__ = ["LAYERS", "METHODS", "Ranges", "check_method", "measure_ranges", "silent"]
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "minmax": ("MinMax", {}),
@@ -58,15 +58,14 @@ def measure_ranges(graph: Path, batches: Iterable[NDArray[np.float32]], method: 
         ArtefactError: the graph does not run on them.
         ModuleNotFoundError: onnx or onnxruntime is not installed.
     """
-    if method not in METHODS:
-        raise InputError(f"unknown --method {method!r}: choose one of {', '.join(METHODS)}")
+    check_method(method)
     require_file(graph, "ONNX file")
     from onnxruntime.quantization import calibrate
 
     name, options = METHODS[method]
     faces = 0
     # The calibrators print, and write the graph they run, with more outputs than ours, to a file.
-    with tempfile.TemporaryDirectory(prefix="edgeface-") as work, _silent(), _mapped(graph):
+    with tempfile.TemporaryDirectory(prefix="edgeface-") as work, silent(), _mapped(graph):
         calibrator = calibrate.create_calibrator(
             graph,
             LAYERS,
@@ -81,6 +80,12 @@ def measure_ranges(graph: Path, batches: Iterable[NDArray[np.float32]], method: 
             raise InputError("no faces to calibrate on")
         found = calibrator.compute_data()
     return Ranges(method, faces, {key: _range(entry) for key, entry in found.items()})
+
+
+def check_method(method: str) -> None:
+    """Raise InputError unless `method` is of METHODS."""
+    if method not in METHODS:
+        raise InputError(f"unknown --method {method!r}: choose one of {', '.join(METHODS)}")
 
 
 class _Once:
@@ -99,7 +104,8 @@ def _range(entry: Any) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def _silent() -> Any:
+def silent() -> Iterator[None]:
+    """Keep back what ONNX Runtime's quantisation prints and warns of, such as a graph that was not pre-processed."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -110,7 +116,7 @@ def _silent() -> Any:
 
 
 @contextlib.contextmanager
-def _mapped(graph: Path) -> Any:
+def _mapped(graph: Path) -> Iterator[None]:
     """ONNX Runtime's exceptions have no common base."""
     try:
         yield

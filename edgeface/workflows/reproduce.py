@@ -102,20 +102,18 @@ def reproduce(recipe: Recipe, settings: Settings, say: Say = lambda line: None) 
         for entry in _cells(recipe, row, seed, steps, values, settings)
     ]
     results: dict[int, dict[str, Any]] = {}
+    raw: dict[tuple[str, str, int], float] = {}
 
     def do_cell(number: int) -> None:
         nonlocal seconds
         entry = asked[number]
         say(f"cell {number + 1} of {len(asked)}: {entry.row}, {entry.column.label}, seed {entry.seed}")
         results[number], took = _measure(entry)
-        _dig(results[number], entry.value, entry)  # said now, not after hours
+        # Here, so that a value that is not there is said now, not after hours.
+        raw[entry.row, entry.column.label, entry.seed] = float(_dig(results[number], entry.value, entry))
         seconds += took
 
     share_out(range(len(asked)), lambda n: turns / asked[n].file.stem, do_cell, lambda n: True, say)
-    raw = {
-        (entry.row, entry.column.label, entry.seed): float(_dig(results[number], entry.value, entry))
-        for number, entry in enumerate(asked)
-    }
     cells = []
     for number, entry in enumerate(asked):
         column, value = entry.column, raw[entry.row, entry.column.label, entry.seed]

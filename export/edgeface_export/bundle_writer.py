@@ -38,7 +38,7 @@ __all__ = ["MODELS", "write_bundle"]
 MODELS = {
     "fp32": "recognizer.onnx",
     "fp16": "recognizer.fp16.onnx",
-    **{key: INT8_MODELS[key][0] for key in INT8_MODELS},
+    **{key: file for key, (file, _) in INT8_MODELS.items()},
 }
 """Key among a bundle's models -> file in it. INT8 is two: what a CPU runs fast is not what TensorRT takes."""
 HALF_FACES = 4
@@ -192,9 +192,7 @@ def _manifest(
     return Manifest(
         name=name,
         created="",
-        models={
-            key: MODELS[key] for key in MODELS if key in precisions or (key in INT8_MODELS and "int8" in precisions)
-        },
+        models={key: file for key, file in MODELS.items() if key.removesuffix("-cpu") in precisions},
         template=tuple((float(x), float(y)) for x, y in TEMPLATE),
         outputs=exported.outputs,
         embedding_size=spec.embedding,

@@ -10,7 +10,6 @@ Two schemes of one calibration, because no one form is both accepted by TensorRT
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgeface_calibration.int8_ranges import LAYERS, Ranges
+from edgeface_calibration.int8_ranges import LAYERS, Ranges, silent
 from edgeface_export.parity import load_graph
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import write_bytes
@@ -106,28 +105,25 @@ def _quantize(
 
     values = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.values.items()}
     settings = SCHEMES[scheme]
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it advises to pre-process the graph, which was done at export
     try:
-        quantizer = QDQQuantizer(
-            onnx.ModelProto.FromString(proto.SerializeToString()),
-            True,
-            settings["reduce_range"],
-            QuantType.QInt8,
-            QuantType[settings["activation"]],
-            TensorsData(CalibrationMethod.MinMax, values),
-            wanted,
-            [],
-            list(LAYERS),
-            dict(settings["options"]),
-        )
-        quantizer.quantize_model()
+        with silent():
+            quantizer = QDQQuantizer(
+                onnx.ModelProto.FromString(proto.SerializeToString()),
+                True,
+                settings["reduce_range"],
+                QuantType.QInt8,
+                QuantType[settings["activation"]],
+                TensorsData(CalibrationMethod.MinMax, values),
+                wanted,
+                [],
+                list(LAYERS),
+                dict(settings["options"]),
+            )
+            quantizer.quantize_model()
         quantizer.model.topological_sort()
     except (ValueError, KeyError) as exc:
         raise ArtefactError(
             f"{source.name} cannot be quantised ({' '.join(str(exc).split())[:200]}): measure its ranges again"
         ) from exc
-    finally:
-        logging.disable(level)
     made: onnx.ModelProto = quantizer.model.model
     return made

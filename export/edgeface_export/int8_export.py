@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.models import FaceNet
-from edgeface_calibration.int8_ranges import METHODS, measure_ranges
+from edgeface_calibration.int8_ranges import check_method, measure_ranges
 from edgeface_export.int8 import to_int8
 from edgeface_export.int8_keep import choose_fp32_layers
 from edgeface_export.parity import compare, to_input
-from edgeface_runtime.errors import GateError, InputError
+from edgeface_runtime.errors import GateError
 
 __all__ = ["INT8_GATE", "INT8_MODELS", "Int8Settings", "export_int8"]
 
@@ -53,8 +53,7 @@ class Int8Settings:
     """Called with a phase's name, faces or layers done, and all of them."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"unknown --method {self.method!r}: choose one of {', '.join(METHODS)}")
+        check_method(self.method)
 
 
 def export_int8(

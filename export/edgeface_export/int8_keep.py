@@ -34,7 +34,7 @@ def choose_fp32_layers(
     """Names of the layers of the FP32 ONNX file `source` to keep in FP32, worst first; none where all pass as INT8.
 
     Args:
-        faces: (N, H, W, 3) uint8 BGR on which the mean cosine is taken, other than those calibrated on.
+        faces: (N, H, W, 3) uint8 BGR on which the mean cosine is taken; judge the result on others.
         gate: lowest mean cosine to FP32 that passes. With every layer kept it is 1, so one always does.
     """
     reference, _ = embed_onnx(source, faces)

@@ -30,12 +30,12 @@ def open_model(
             f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
             f"leave --backend {backend} out"
         )
-    bundle.model_path(precision)  # whether there is one
+    model = bundle.model_path(bundle.variant(precision, backend, device))
     if entry is not None:
         return _open_parts(bundle, entry, backend, precision, device, threads)
     if backend in FLAVOURS:
         return _open_engine(bundle, backend, precision, device, engine), None
-    return open_backend(backend, bundle.model_path(bundle.variant(precision, backend, device)), device, threads), None
+    return open_backend(backend, model, device, threads), None
 
 
 def _open_parts(
