@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.device import AllowCpu, Backend, Device, Precision, Threads
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats
 
@@ -30,8 +31,11 @@ def threshold(
         str, typer.Option(help="Covers one picture of every pair: none, random, mask, ...")
     ] = "none",
     seed: Annotated[int, typer.Option(help="Which faces, and the occluders.")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
+    backend: Backend = "onnxruntime",
+    device: Device = "auto",
+    allow_cpu: AllowCpu = False,
+    precision: Precision = "auto",
+    threads: Threads = 0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,7 +48,13 @@ def threshold(
     rates = floats(fmr, "--fmr")
     check_storable(bundle)
     cover = None if occlusion == "none" else Occlusion(occlusion, seed=seed)
-    with open_embedder(bundle, precision=precision, threads=threads) as embedder, bar("embedding", quiet) as progress:
+    with (
+        open_embedder(
+            bundle, backend=backend, precision=precision, device=device, threads=threads, allow_cpu=allow_cpu
+        ) as embedder,
+        bar("embedding", quiet) as progress,
+    ):
+        output.fell_back(embedder.describe)
         result = calibrate_threshold(
             embedder, data, rates, limit=faces, seed=seed, occlusion=cover, progress=progress
         )

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import FaceResult, ImageResult
 
-__all__ = ["Backend", "Device", "Precision", "Threads", "register"]
+__all__ = ["AllowCpu", "Backend", "Device", "Precision", "Threads", "register"]
 
 MOST_NAMES = 4
 """Regions shown by name in a table; `--json` has all."""
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar, or `default`.")]
 GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
-Backend = Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")]
+Backend = Annotated[str, typer.Option(help="onnxruntime, onnxruntime-tensorrt, tensorrt or tensorrt-rtx.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+AllowCpu = Annotated[
+    bool, typer.Option("--allow-cpu", help="Where a GPU is asked for and none is there, run on the CPU and say so.")
+]
 Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")]
 MinFace = Annotated[int, typer.Option(help="Smallest face to look for, pixels.")]
@@ -43,6 +46,7 @@ def enroll(
     largest: Largest = False,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
+    allow_cpu: AllowCpu = False,
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
@@ -51,7 +55,7 @@ def enroll(
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
     output = Output(json, quiet)
-    with _open(bundle, backend, precision, device, threads, min_face) as recognizer:
+    with _open(output, bundle, backend, precision, device, threads, min_face, allow_cpu) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
         with recognizer.open_gallery(gallery, create=True) as people:
             enrolment = recognizer.add(people, name, images, faces)
@@ -68,6 +72,7 @@ def identify(
     threshold: Limit = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
+    allow_cpu: AllowCpu = False,
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
@@ -79,7 +84,7 @@ def identify(
 
     output = Output(json, quiet)
     with (
-        _open(bundle, backend, precision, device, threads, min_face) as recognizer,
+        _open(output, bundle, backend, precision, device, threads, min_face, allow_cpu) as recognizer,
         recognizer.open_gallery(gallery) as people,
     ):
         results = [recognizer.identify(image, people, top, threshold) for image in images]
@@ -134,6 +139,7 @@ def verify(
     largest: Largest = False,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
+    allow_cpu: AllowCpu = False,
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
@@ -142,7 +148,7 @@ def verify(
 ) -> None:
     """Whether two pictures show one person. Exit code 1 when they do not."""
     output = Output(json, quiet)
-    with _open(bundle, backend, precision, device, threads, min_face) as recognizer:
+    with _open(output, bundle, backend, precision, device, threads, min_face, allow_cpu) as recognizer:
         result = recognizer.verify(a, b, threshold, largest=largest)
     output.data(result.to_dict())
     word = "same person" if result.match else "different people"
@@ -159,7 +165,20 @@ def verify(
         raise typer.Exit(1)
 
 
-def _open(bundle: Path, backend: str, precision: str, device: str, threads: int, min_face: int) -> Recognizer:
+def _open(
+    output: Output,
+    bundle: Path,
+    backend: str,
+    precision: str,
+    device: str,
+    threads: int,
+    min_face: int,
+    allow_cpu: bool,
+) -> Recognizer:
     from edgeface_runtime.recognizer import Recognizer
 
-    return Recognizer.from_bundle(bundle, backend, precision, device, threads, min_face=min_face)
+    recognizer = Recognizer.from_bundle(
+        bundle, backend, precision, device, threads, min_face=min_face, allow_cpu=allow_cpu
+    )
+    output.fell_back(recognizer.describe())
+    return recognizer

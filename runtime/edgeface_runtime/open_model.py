@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from edgeface_runtime.backends import Backend, open_backend
+from edgeface_runtime.backends import BACKENDS, Backend, open_backend
 from edgeface_runtime.bundle import Bundle
 from edgeface_runtime.dictionary import load_dictionary
 from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.dictionary_model import DictionaryModel
-from edgeface_runtime.engine import FLAVOURS, engine_path
+from edgeface_runtime.engine import engine_path
 from edgeface_runtime.errors import ArtefactError, EngineError, InputError
 from edgeface_runtime.split_backend import SplitBackend
 
@@ -25,7 +25,8 @@ def open_model(
     Args are those of `Recognizer.from_bundle`, with a precision that is settled; raises as that does.
     """
     entry = bundle.manifest.dictionary
-    if entry is not None and backend in FLAVOURS:
+    by_engine = BACKENDS[backend].file == "engine"
+    if entry is not None and by_engine:
         raise InputError(
             f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
             f"leave --backend {backend} out"
@@ -33,7 +34,7 @@ def open_model(
     model = bundle.model_path(bundle.variant(precision, backend, device))
     if entry is not None:
         return _open_parts(bundle, entry, backend, precision, device, threads)
-    if backend in FLAVOURS:
+    if by_engine:
         return _open_engine(bundle, backend, precision, device, engine), None
     return open_backend(backend, model, device, threads), None
 
