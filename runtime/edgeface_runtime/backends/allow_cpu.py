@@ -47,8 +47,12 @@ def place(backend: str, device: str, allow_cpu: bool = False) -> Placed:
 
     Raises:
         InputError: an unknown backend or device.
+        DeviceError: the CPU was asked for, of a backend that has none.
     """
-    index = parse_device(device, backend_kind(backend).device)
+    kind = backend_kind(backend)
+    index = parse_device(device, kind.device)
+    if index is None and kind.device == "cuda":
+        raise DeviceError(f"{backend} runs on a GPU, not on the CPU: give --device cuda, or --backend onnxruntime")
     if index is None or not allow_cpu:
         return Placed(backend, device)
     reason = _no_gpu(backend, index)
