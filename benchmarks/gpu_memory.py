@@ -11,6 +11,7 @@ import importlib
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def _measure(engine: Path, flavour: str, gpu: Gpu) -> int:
         }
         for batch in BATCHES:
             faces = np.random.default_rng(0).uniform(-1, 1, (batch, 3, 112, 96)).astype(np.float32)
-            calls = {_words(options): lambda b=backend: b.run(faces) for options, backend in backends.items()}
+            calls = {_words(options): partial(backend.run, faces) for options, backend in backends.items()}
             found = time_alternating(calls, warmup=20, runs=200)
             plain, default = found[_words(PLAIN)], found[_words(GpuOptions())]
             for words, latency in found.items():

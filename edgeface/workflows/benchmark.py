@@ -143,8 +143,8 @@ def random_subjects(
 ) -> list[Subject]:
     """Export a full-width network with random weights at every ratio (every group pruned alike) into `folder`.
 
-    INT8 is of the form that `backend` runs on `device`, calibrated on a few procedural faces: speed does not depend on
-    ranges.
+    INT8 is of the form that `backend` runs on `device`, calibrated on a few procedural faces, since speed does not
+    depend on ranges.
     """
     import torch
 

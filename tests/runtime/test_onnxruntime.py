@@ -118,6 +118,8 @@ class GpuMachine:
     """A model's file."""
     gets: list[str] | Exception
     """Providers of a session, or why there is none."""
+    takes: dict[str, int] | None = field(default_factory=lambda: {TENSORRT: 5, CUDA: 5, CPU: 2})
+    """Nodes each takes, those a session has not left out; None: an ONNX Runtime that does not tell."""
     asked: list[Any] = field(default_factory=list)
     """Providers asked for, then the other keywords."""
 
@@ -181,7 +183,7 @@ def test_tensorrt_comes_first_then_cuda_and_precision_is_the_graphs(machine: Gpu
     assert folder.is_dir() and folder.parent == own_cache / "onnxruntime-trt"
     assert (facts["backend"], facts["provider"], facts["device"]) == ("onnxruntime-tensorrt", TENSORRT, "cuda:0")
     assert facts["engine_cache"] == str(folder)
-    assert sum(facts["nodes"].values()) == 7
+    assert facts["nodes"] == {TENSORRT: 5, CUDA: 5, CPU: 2}
 
 
 def test_engines_of_another_model_or_machine_are_never_taken(
@@ -221,6 +223,22 @@ def test_a_missing_libnvinfer_is_one_line(machine: GpuMachine) -> None:
     assert said.startswith("TensorRT does not start for recognizer.onnx (Please install TensorRT libraries as")
     assert said.endswith("or use --backend onnxruntime --device cuda") and "libnvinfer.so.10" in said
     assert "\n" not in said and type(info.value) is DeviceError
+
+
+def test_a_provider_that_takes_nothing_is_refused(machine: GpuMachine) -> None:
+    """It may come first in the session's list and yet leave every node to the others."""
+    machine.takes = {CUDA: 5, CPU: 2}
+    with pytest.raises(DeviceError, match=r"TensorRT takes none of the 7 nodes of recognizer.onnx, .*--device cuda$"):
+        open_backend("onnxruntime-tensorrt", machine.path)
+    machine.gets, machine.takes = [CUDA, CPU], {CPU: 7}
+    with pytest.raises(DeviceError, match=r"CUDA takes none of the 7 nodes .*CPUExecutionProvider: .*--device cpu$"):
+        open_backend("onnxruntime", machine.path, device="cuda")
+
+
+def test_an_onnxruntime_that_does_not_tell_who_took_what(machine: GpuMachine) -> None:
+    machine.takes = None
+    with open_backend("onnxruntime-tensorrt", machine.path) as backend:
+        assert backend.describe()["nodes"] is None
 
 
 def test_the_tensorrt_provider_on_the_cpu_is_refused(tiny_weights: Tiny) -> None:

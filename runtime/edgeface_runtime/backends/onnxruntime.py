@@ -41,6 +41,7 @@ MEND = {
         "or use --backend onnxruntime --device cuda"
     ),
 }
+OTHERWISE = {CUDA: "cpu", TENSORRT: "cuda"}
 RECORD = "session.record_ep_graph_assignment_info"
 """Setting of newer ONNX Runtimes: remember which provider took which nodes. Older ones pass over it."""
 
@@ -124,6 +125,11 @@ class OnnxRuntimeBackend(Closing):
         self._providers = [str(provider) for provider in self._session.get_providers()]
         self._nodes = _nodes(self._session)
         self.provider = self._providers[0]
+        if index is not None and self._nodes is not None and not self._nodes.get(self.provider):
+            raise DeviceError(
+                f"{WORDS[self.provider]} takes none of the {sum(self._nodes.values())} nodes of {path.name}, which would "
+                f"run on {' and '.join(self._nodes)}: use --backend onnxruntime --device {OTHERWISE[self.provider]}"
+            )
 
     def _open(self, ort: Any) -> Any:
         gpu = self._gpu
