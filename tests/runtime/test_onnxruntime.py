@@ -129,14 +129,15 @@ class GpuMachine:
             raise self.gets
         gets = self.gets
         image = SimpleNamespace(name="input", shape=["n", 3, 112, 96], type="tensor(float)")
-        fused = SimpleNamespace(ep_name=gets[0], get_nodes=lambda: [None] * 5)
-        left = SimpleNamespace(ep_name=gets[-1], get_nodes=lambda: [None] * 2)
-        return SimpleNamespace(
-            get_providers=lambda: gets,
-            get_inputs=lambda: [image],
-            get_outputs=list,
-            get_provider_graph_assignment_info=lambda: [fused, left],
-        )
+        session = SimpleNamespace(get_providers=lambda: gets, get_inputs=lambda: [image], get_outputs=lambda: [])
+        if self.takes is not None:
+            parts = [
+                SimpleNamespace(ep_name=name, get_nodes=lambda n=count: [None] * n)
+                for name, count in self.takes.items()
+                if name in gets
+            ]
+            session.get_provider_graph_assignment_info = lambda: parts
+        return session
 
 
 @pytest.fixture

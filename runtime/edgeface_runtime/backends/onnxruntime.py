@@ -125,11 +125,8 @@ class OnnxRuntimeBackend(Closing):
         self._providers = [str(provider) for provider in self._session.get_providers()]
         self._nodes = _nodes(self._session)
         self.provider = self._providers[0]
-        if index is not None and self._nodes is not None and not self._nodes.get(self.provider):
-            raise DeviceError(
-                f"{WORDS[self.provider]} takes none of the {sum(self._nodes.values())} nodes of {path.name}, which would "
-                f"run on {' and '.join(self._nodes)}: use --backend onnxruntime --device {OTHERWISE[self.provider]}"
-            )
+        if index is not None:
+            self._require_work()
 
     def _open(self, ort: Any) -> Any:
         gpu = self._gpu
@@ -158,6 +155,16 @@ class OnnxRuntimeBackend(Closing):
                 f"{_provider_words(found)}: {MEND.get(first, 'install onnxruntime again')}"
             )
         return session
+
+    def _require_work(self) -> None:
+        """Raise DeviceError where the GPU's provider comes first and yet takes nothing."""
+        if self._nodes is None or self._nodes.get(self.provider):
+            return
+        others = " and ".join(self._nodes)
+        raise DeviceError(
+            f"{WORDS[self.provider]} takes none of the {sum(self._nodes.values())} nodes of {self._path.name}, which "
+            f"would run on {others}: use --backend onnxruntime --device {OTHERWISE[self.provider]}"
+        )
 
     def _gpu_providers(self, gpu: Gpu) -> list[Any]:
         cuda = (CUDA, {"device_id": gpu.index})
