@@ -129,7 +129,7 @@ class GpuMachine:
             raise self.gets
         gets = self.gets
         image = SimpleNamespace(name="input", shape=["n", 3, 112, 96], type="tensor(float)")
-        session = SimpleNamespace(get_providers=lambda: gets, get_inputs=lambda: [image], get_outputs=lambda: [])
+        session = SimpleNamespace(get_providers=lambda: gets, get_inputs=lambda: [image], get_outputs=list)
         if self.takes is not None:
             parts = [
                 SimpleNamespace(ep_name=name, get_nodes=lambda n=count: [None] * n)
