@@ -360,7 +360,7 @@ FLAGS = [
     ("inspect {text}", "is none of edgeface's files"),
     ("inspect {no_sqlite}", "is not a gallery"),
     ("inspect {bare_engine}", "has no sidecar"),
-    ("build {bundle} --backend best", "unknown backend 'best': known are onnxruntime, onnxruntime-tensorrt"),
+    ("build {bundle} --backend best", "unknown --backend 'best'"),
     ("build {bundle} --precision int8 --backend tensorrt-rtx", "has no int8 model"),
     ("build {bundle} --max-batch 0", "--max-batch must be at least 1"),
     ("benchmark --ratios 1.5 --width .125", "--ratios must lie between"),
