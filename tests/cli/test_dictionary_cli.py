@@ -121,7 +121,7 @@ def test_an_engine_does_not_mask(
     from edgeface_export import build
     from edgeface_runtime.engine import Profile
 
-    def built(onnx: Path, out: Path, backend: str, **_: object) -> build.BuiltEngine:
+    def built(onnx: Path, out: Path, backend: str, *_: object, **__: object) -> build.BuiltEngine:
         return build.BuiltEngine(backend, "1", "a", "b", "fp32", Profile(1, 1, 8), None, None, None)
 
     monkeypatch.setattr(build, "build_engine", built)
