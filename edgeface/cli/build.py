@@ -65,7 +65,7 @@ def build(
     """Compile a bundle's ONNX graph into a TensorRT engine for the GPU of this machine."""
     from edgeface.cli.claim import check_parent, claim_file
     from edgeface.cli.progress import phases
-    from edgeface_export.build import BuildSettings, build_engine, plan_build
+    from edgeface_export.build import BuildSettings, prepare_build, run_build
     from edgeface_runtime.bundle import open_bundle
     from edgeface_runtime.engine import engine_path, is_engine
     from edgeface_runtime.errors import InputError
@@ -102,8 +102,9 @@ def build(
             "enroll, identify and evaluate run this bundle on onnxruntime only"
         )
         output.line(f"warning: {unused}")  # before the minutes that building may take
+    prepared = prepare_build(model, backend, settings)
     if dry_run:
-        planned = plan_build(model, backend, settings)
+        planned = prepared.plan
         there = _what_is_there(path)
         data = planned.to_dict()
         for unknown in ("format", "version", "engine_sha256", "build_s"):
@@ -111,9 +112,9 @@ def build(
         output.data({"engine": str(path), "dry_run": True, "there": there, **data, "dictionary_unused": unused})
         _show(output, planned, "would be", [("engine", f"{path} (not written: --dry-run)"), ("there now", there)])
         return
-    output.note(f"building {precision} with {backend}, batch {min_batch} to {max_batch}: it may take minutes")
+    output.note(f"building {precision} with {backend}, {_scratch(prepared.plan)} of scratch memory: may take minutes")
     with phases(quiet) as progress:
-        built = build_engine(model, path, backend, settings, progress=progress)
+        built = run_build(prepared, path, progress)
     output.wrote(path)
     output.data({"engine": str(path), **built.to_dict(), "dictionary_unused": unused})
     _show(output, built, f"in {built.build_s:.1f} s", [("engine", str(path))])
@@ -147,7 +148,7 @@ def _show(output: Output, engine: BuiltEngine, when: str, first: list[tuple[str,
         ("", engine.layers_note),
         ("in FP32", _some(engine.fp32_layers) if engine.precision != "fp32" else None),
         ("batch", f"{profile.min_batch} to {profile.max_batch}, tuned for {profile.opt_batch}"),
-        ("workspace", "TensorRT's own" if engine.workspace_mib is None else f"{engine.workspace_mib} MiB"),
+        ("workspace", _scratch(engine)),
         ("builder level", engine.builder_level),
         ("timing cache", engine.timing_cache),
         ("gpu", f"{engine.gpu or 'none'}" + (f" ({engine.note})" if engine.note else "")),
@@ -156,6 +157,10 @@ def _show(output: Output, engine: BuiltEngine, when: str, first: list[tuple[str,
     for key, value in rows:
         if value is not None:
             output.line(f"{key:<14} {value}")
+
+
+def _scratch(engine: BuiltEngine) -> str:
+    return "TensorRT's own limit" if engine.workspace_mib is None else f"at most {engine.workspace_mib} MiB"
 
 
 def _some(names: tuple[str, ...]) -> str:

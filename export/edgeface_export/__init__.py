@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeface_export.build import BuildSettings, BuiltEngine, build_engine, plan_build
+    from edgeface_export.build import BuildSettings, BuiltEngine, build_engine, prepare_build, run_build
     from edgeface_export.bundle_writer import write_bundle
     from edgeface_export.onnx_export import Exported, export_onnx
     from edgeface_export.parity import Parity, compare
@@ -25,7 +25,8 @@ __all__ = [
     "compare",
     "export_onnx",
     "half_cosine",
-    "plan_build",
+    "prepare_build",
+    "run_build",
     "to_fp16",
     "write_bundle",
 ]
@@ -40,7 +41,8 @@ _HOMES = {
     "compare": "parity",
     "export_onnx": "onnx_export",
     "half_cosine": "precision",
-    "plan_build": "build",
+    "prepare_build": "build",
+    "run_build": "build",
     "to_fp16": "precision",
     "write_bundle": "bundle_writer",
 }
