@@ -20,6 +20,7 @@ from edgeface_export.built_engine import NO_GPU, NO_TYPES, READ_BACK, BuiltEngin
 from edgeface_export.layer_inspect import LayerReport
 from edgeface_export.read_back import read_back
 from edgeface_export.timing_cache import save_cache
+from edgeface_export.trt_module import one_line
 from edgeface_export.workspace import is_memory, memory_mend
 from edgeface_runtime.backends.driver import Gpu
 from edgeface_runtime.engine import write_sidecar
@@ -106,8 +107,9 @@ def _build(prepared: PreparedBuild, progress: Progress | None) -> bytes:
 def _why(prepared: PreparedBuild) -> str:
     """TensorRT's reason, with what to do where that is known."""
     log, plan = prepared.log, prepared.plan
-    if any(is_memory(line) for line in log.errors):
-        return f"{log.last}: {memory_mend(plan.workspace_mib, plan.profile.max_batch)}"
+    short = [line for line in log.errors if is_memory(line)]
+    if short:
+        return f"{one_line(short[-1])}: {memory_mend(plan.workspace_mib, plan.profile.max_batch)}"
     if plan.version_compatible and "libnvinfer_lean" in log.last:
         return f"{log.last}: install TensorRT's lean runtime, or leave out --version-compatible"
     return log.last

@@ -33,6 +33,7 @@ class PreparedBuild:
     network: Any
     parser: Any
     config: Any
+    cache: Any
     content: bytes
     types: NetworkTypes
     gpu: Gpu | None
@@ -71,7 +72,9 @@ def prepare_build(onnx: Path, backend: str = "tensorrt", settings: BuildSettings
     workspace_mib = settings.workspace_mib or default_workspace(gpu)
     owner = {"TensorRT": str(module.__version__)} | ({"GPU": f"{gpu.name} ({gpu.compute_capability})"} if gpu else {})
     config = configure(module, builder, network, settings, workspace_mib)
-    cache = attach_cache(config, settings.timing_cache, owner) if settings.timing_cache is not None else None
+    cache, cache_note = None, None
+    if settings.timing_cache is not None:
+        cache, cache_note = attach_cache(config, settings.timing_cache, owner)
     plan = BuiltEngine(
         flavour=backend,
         tensorrt_version=str(module.__version__),
@@ -89,10 +92,12 @@ def prepare_build(onnx: Path, backend: str = "tensorrt", settings: BuildSettings
         note=None if gpu else "built without a GPU",
         workspace_mib=workspace_mib,
         builder_level=int(config.builder_optimization_level),
-        timing_cache=cache,
+        timing_cache=cache_note,
         build_s=time.perf_counter() - start,
     )
-    return PreparedBuild(module, log, builder, network, parser, config, content, types, gpu, owner, settings, plan)
+    return PreparedBuild(
+        module, log, builder, network, parser, config, cache, content, types, gpu, owner, settings, plan
+    )
 
 
 def _made(thing: Any, what: str, log: TrtLog) -> Any:

@@ -88,15 +88,15 @@ def check_flavour(settings: BuildSettings, flavour: str) -> None:
         return
     if settings.timing_cache is not None:
         raise InputError(
-            "--timing-cache is for --backend tensorrt: tensorrt-rtx times no kernels when it builds, leave it out"
+            "--timing-cache is for --backend tensorrt (tensorrt-rtx times no kernels when it builds): leave it out"
         )
     if settings.version_compatible:
         raise InputError(
-            "--version-compatible is for --backend tensorrt: tensorrt-rtx comes without the lean runtime "
-            "such an engine carries, leave it out"
+            "--version-compatible is for --backend tensorrt (tensorrt-rtx comes without the lean runtime "
+            "such an engine carries): leave it out"
         )
     if settings.hardware_compatibility != "none":
         raise InputError(
-            f"--hardware-compatibility {settings.hardware_compatibility} is for --backend tensorrt: "
-            "tensorrt-rtx picks its kernels on the GPU that loads the engine, leave it out"
+            f"--hardware-compatibility {settings.hardware_compatibility} is for --backend tensorrt "
+            "(tensorrt-rtx makes its kernels on the GPU that loads the engine): leave it out"
         )

@@ -63,7 +63,13 @@ def network_types(module: Any, network: Any) -> NetworkTypes:
 
 
 def _dequantized(layer: Any, made_by: Mapping[str, Any]) -> bool:
-    source = made_by.get(layer.get_input(0).name)
-    while source is not None and source.type.name in PASSED_THROUGH:
-        source = made_by.get(source.get_input(0).name)
-    return source is not None and source.type.name == "DEQUANTIZE"
+    """Whether both the activations and the weights were INT8; a layer kept in FP32 may share its activations."""
+    if layer.num_inputs < 2:
+        return False
+    for at in (0, 1):
+        source = made_by.get(layer.get_input(at).name)
+        while source is not None and source.type.name in PASSED_THROUGH:
+            source = made_by.get(source.get_input(0).name)
+        if source is None or source.type.name != "DEQUANTIZE":
+            return False
+    return True

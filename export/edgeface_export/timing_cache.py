@@ -22,8 +22,11 @@ MAGIC = b"edgeface-timing-cache "
 DAMAGED = "damaged"
 
 
-def attach_cache(config: Any, path: Path, owner: Mapping[str, str]) -> str:
-    """Give a build the cache of the file `path`, or a new one; in words, which and why.
+def attach_cache(config: Any, path: Path, owner: Mapping[str, str]) -> tuple[Any, str]:
+    """Give a build the cache of the file `path`, or a new one.
+
+    Returns:
+        The cache, which must live until the engine is built; and in words, whether it was read, or why not.
 
     Args:
         owner: what a cache belongs to: TensorRT with its version, GPU, compute capability.
@@ -34,8 +37,7 @@ def attach_cache(config: Any, path: Path, owner: Mapping[str, str]) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        config.set_timing_cache(config.create_timing_cache(b""), False)
-        return "new"
+        return _new(config), "new"
     except OSError as exc:
         raise InputError(f"cannot read --timing-cache {path}: {exc.strerror or exc}") from exc
     if content and not content.startswith(MAGIC[: len(content)]):
@@ -44,10 +46,9 @@ def attach_cache(config: Any, path: Path, owner: Mapping[str, str]) -> str:
     if reason is None:
         cache = config.create_timing_cache(measured)
         if cache is not None and config.set_timing_cache(cache, False):
-            return "read"
+            return cache, "read"
         reason = "TensorRT refuses it"
-    config.set_timing_cache(config.create_timing_cache(b""), False)
-    return f"replaced, {path.name} could not be used: {reason}"
+    return _new(config), f"replaced, {path.name} could not be used: {reason}"
 
 
 def save_cache(config: Any, path: Path, owner: Mapping[str, str]) -> str | None:
@@ -62,6 +63,12 @@ def save_cache(config: Any, path: Path, owner: Mapping[str, str]) -> str | None:
     except InputError as exc:
         return str(exc)
     return None
+
+
+def _new(config: Any) -> Any:
+    cache = config.create_timing_cache(b"")
+    config.set_timing_cache(cache, False)
+    return cache
 
 
 def _open(content: bytes, owner: Mapping[str, str]) -> tuple[bytes, str | None]:
