@@ -31,7 +31,9 @@ def threshold(
         str, typer.Option(help="Covers one picture of every pair: none, random, mask, ...")
     ] = "none",
     seed: Annotated[int, typer.Option(help="Which faces, and the occluders.")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")
+    ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
     json: Json = False,
     quiet: Quiet = False,
