@@ -1,14 +1,13 @@
-"""Every precision of a whole and of a halved network is parsed and built by TensorRT-RTX, and is what it is called."""
+"""Every precision of a whole and of a halved network is built by TensorRT-RTX, and is what it is called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeface.models import FaceNet, iresnet18, with_mask
+from edgeface.models import FaceNet
 from edgeface.pruning import prune
 from edgeface_calibration.int8_ranges import measure_ranges
 from edgeface_export.build import BuildSettings, build_engine, prepare_build
@@ -29,14 +28,17 @@ COMPUTES = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "int8+fp16": "int8"}
 
 @pytest.fixture(scope="module")
 def graphs(
-    make_net: Callable[..., FaceNet], faces: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+    masked: FaceNet, masked_onnx: Path, faces: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[float, str], Path]:
     """(Ratio, precision) -> graph."""
     folder = tmp_path_factory.mktemp("matrix")
     made = {}
     for ratio in RATIOS:
         paths = {precision: folder / f"{ratio}-{precision}.onnx" for precision in EXPORTED}
-        export_onnx(prune(make_net(with_mask(iresnet18(0.25), 0.25)), ratio).model, paths["fp32"])
+        if ratio:
+            export_onnx(prune(masked, ratio).model, paths["fp32"])
+        else:
+            paths["fp32"] = masked_onnx
         ranges = measure_ranges(paths["fp32"], (to_input(faces[:2]),), "minmax")
         to_fp16(paths["fp32"], paths["fp16"])
         to_int8(paths["fp32"], paths["int8"], ranges, "tensorrt")
