@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +15,9 @@ from edgeface.cli.output import Json, Output, Quiet
 if TYPE_CHECKING:
     from edgeface_export.build import BuiltEngine
 
-__all__ = ["register"]
+__all__ = ["now_and_then", "register"]
+
+EVERY_S = 30.0
 
 SHOWN = 3
 """Names of layers that are printed; --json has all."""
@@ -101,8 +106,9 @@ def build(
             f"the engine is the network without its mask dictionary ({source.manifest.masking}): "
             "enroll, identify and evaluate run this bundle on onnxruntime only"
         )
-        output.line(f"warning: {unused}")  # before the minutes that building may take
     prepared = prepare_build(model, backend, settings)
+    if unused is not None:
+        output.line(f"warning: {unused}")  # before the minutes that building may take
     if dry_run:
         planned = prepared.plan
         there = _what_is_there(path)
@@ -114,10 +120,26 @@ def build(
         return
     output.note(f"building {precision} with {backend}, {_scratch(prepared.plan)} of scratch memory: may take minutes")
     with phases(quiet) as progress:
-        built = run_build(prepared, path, progress)
+        built = run_build(prepared, path, progress if sys.stderr.isatty() else now_and_then(output.note))
     output.wrote(path)
     output.data({"engine": str(path), **built.to_dict(), "dictionary_unused": unused})
     _show(output, built, f"in {built.build_s:.1f} s", [("engine", str(path))])
+
+
+def now_and_then(
+    note: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[str, int, int], None]:
+    """Progress for a log, which shows no bars: a line every half minute, through `note`."""
+    start = last = clock()
+
+    def tell(phase: str, done: int, total: int) -> None:
+        nonlocal last
+        now = clock()
+        if now - last >= EVERY_S:
+            last = now
+            note(f"still building after {now - start:.0f} s: {phase}, {done} of {total}")
+
+    return tell
 
 
 def _what_is_there(path: Path) -> str:

@@ -53,6 +53,17 @@ def test_what_is_shown(cli: Callable[..., Any], chain: Any, tmp_path: Path) -> N
     assert "not written" not in done.out and read_sidecar(out).profile.max_batch == 4
 
 
+def test_a_log_hears_from_a_long_build() -> None:
+    from edgeface.cli.build import now_and_then
+
+    said: list[str] = []
+    times = iter((100.0, 101.0, 129.0, 131.0, 150.0, 163.0))
+    tell = now_and_then(said.append, lambda: next(times))
+    for done in range(1, 6):
+        tell("Tactics", done, 9)
+    assert said == ["still building after 31 s: Tactics, 3 of 9", "still building after 63 s: Tactics, 5 of 9"]
+
+
 def test_json_is_the_sidecar_and_more(cli: Callable[..., Any], chain: Any, tmp_path: Path) -> None:
     out = tmp_path / "a.engine"
     done = cli("build", chain.bundle, *RTX, "--out", out, "--min-batch", 2, "--json", "--quiet")

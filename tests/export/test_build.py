@@ -95,6 +95,21 @@ def test_half_engine_and_its_sidecar(rtx: Any, no_gpu: None, masked_half: Path, 
     assert sorted(path.name for path in out.parent.iterdir()) == ["face.engine", "face.engine.json"]
 
 
+def test_sidecars_from_before_compatibility_are_read(
+    rtx: Any, no_gpu: None, masked_half: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "old.engine"
+    build_engine(masked_half, out, RTX)
+    data = json.loads(sidecar_path(out).read_text())
+    del data["version_compatible"], data["hardware_compatibility"]
+    sidecar_path(out).write_text(json.dumps(data))
+    found = read_sidecar(out)
+    assert (found.version_compatible, found.hardware_compatibility) == (False, "none")
+    sidecar_path(out).write_text(json.dumps(data | {"version_compatible": "yes"}))
+    with pytest.raises(ArtefactError, match="version_compatible is not of type bool"):
+        read_sidecar(out)
+
+
 def test_float_engine(rtx: Any, masked_onnx: Path, tmp_path: Path) -> None:
     built = build_engine(masked_onnx, tmp_path / "f.engine", RTX, BuildSettings("fp32", max_batch=1))
     assert set(built.layers) == {"fp32"} and built.precision == "fp32"
