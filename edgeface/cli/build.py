@@ -92,10 +92,11 @@ def build(
         raise InputError(str(exc)) from exc
     source = open_bundle(bundle)
     model = source.model_path(precision)
+    path = out or engine_path(source.model_sha256(precision), backend)
     if out is not None:
         claim_file(out, "engine", is_engine, force)
-    path = out or engine_path(source.model_sha256(precision), backend)
-    check_parent(path)
+    else:
+        check_parent(path)
     if timing_cache is not None:
         if timing_cache.absolute() == path.absolute():
             raise InputError(f"--timing-cache {timing_cache} is where the engine goes: name another file")

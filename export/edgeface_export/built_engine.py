@@ -11,7 +11,7 @@ __all__ = ["NO_GPU", "NO_TYPES", "READ_BACK", "BuiltEngine"]
 
 READ_BACK = "read back from the engine"
 NO_GPU = "counted in the parsed network, not read back: no GPU"
-NO_TYPES = "counted in the parsed network, not read back: the engine inspector names no types"
+NO_TYPES = "counted in the parsed network, not read back: the engine inspector names no type of a convolution"
 
 
 @dataclass(frozen=True)
