@@ -3,9 +3,13 @@
 #   docker build -f docker/training.Dockerfile -t edgeface-train .
 #   docker run --rm --shm-size 4g -v "$PWD:/work" edgeface-train train --data FACES --out runs/dense
 #
-# PyTorch's wheel on PyPI brings CUDA: run with --gpus all where there is one; without, it trains on the CPU.
-ARG BASE=python:3.12-slim
+# PyTorch's default wheel brings CUDA: run with --gpus all where there is one; without, it trains on the CPU.
+ARG BASE=debian:12-slim
 FROM ${BASE}
+
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3 python3-venv \
+ && rm -rf /var/lib/apt/lists/*
 
 COPY . /src
 # Headless OpenCV needs no libGL.
