@@ -1,4 +1,4 @@
-"""edgeface export and build: from a checkpoint to what a device runs."""
+"""edgeface export: from a checkpoint to what a device runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ LEAST_IOU = 0.5
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command()(export)
-    app.command()(build)
 
 
 def export(
@@ -141,55 +140,3 @@ def _parts(dictionary: Path | None, segmenter: Path | None, opset: int) -> Dicti
         return {"parity": compare_segmenter(covers, export_segmenter(covers, path, opset), faces).to_dict()}
 
     return DictionaryParts(masks, write, covers.input_size, notes)
-
-
-def build(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar.")],
-    backend: Annotated[str, typer.Option(help="tensorrt or tensorrt-rtx.")] = "tensorrt",
-    precision: Annotated[str, typer.Option(help="Which of the bundle's models: fp16, fp32 or int8.")] = "fp16",
-    max_batch: Annotated[int, typer.Option(help="Largest batch the engine takes.")] = 8,
-    opt_batch: Annotated[int, typer.Option(help="Batch the engine is tuned for.")] = 1,
-    workspace: Annotated[int | None, typer.Option(help="Memory the builder may use, MiB; default: its own.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Engine to write; default: this device's engine cache.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an engine that is there at --out.")] = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Compile a bundle's ONNX graph into a TensorRT engine for the GPU of this machine."""
-    from edgeface.cli.claim import claim_file
-    from edgeface.cli.progress import phases
-    from edgeface_export.build import build_engine
-    from edgeface_runtime.bundle import open_bundle
-    from edgeface_runtime.engine import engine_path, is_engine
-
-    output = Output(json, quiet)
-    source = open_bundle(bundle)
-    if out is not None:
-        claim_file(out, "engine", is_engine, force)
-    unused = None
-    if source.manifest.dictionary is not None:
-        unused = (
-            f"the engine is the network without its mask dictionary ({source.manifest.masking}): "
-            "enroll, identify and evaluate run this bundle on onnxruntime only"
-        )
-        output.line(f"warning: {unused}")  # before the minutes that building may take
-    path = out or engine_path(source.model_sha256(precision), backend)
-    with phases(quiet) as progress:
-        built = build_engine(
-            source.model_path(precision),
-            path,
-            backend,
-            precision=precision,
-            max_batch=max_batch,
-            opt_batch=opt_batch,
-            workspace_mib=workspace,
-            progress=progress,
-        )
-    output.wrote(path)
-    output.data({"engine": str(path), **built.to_dict(), "dictionary_unused": unused})
-    layers = ", ".join(f"{number} {kind}" for kind, number in sorted(built.layers.items()))
-    profile = built.profile
-    output.line(f"{built.flavour} {built.tensorrt_version}, {built.precision}, built in {built.build_s:.1f} s")
-    output.line(f"batch {profile.min_batch} to {profile.max_batch}, tuned for {profile.opt_batch}")
-    output.line(f"layers: {layers} ({built.layers_note})")
-    output.line(f"gpu: {built.gpu or 'none'}" + (f" ({built.note})" if built.note else ""))

@@ -264,11 +264,12 @@ def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: N
     """The file the backend opens: the ONNX itself, or an engine compiled from it."""
     if settings.backend == "onnxruntime":
         return subject.model
-    from edgeface_export.build import build_engine
+    from edgeface_export.build import BuildSettings, build_engine
 
     note(f"building an engine for {subject.label}")
     out = work / f"{subject.model.stem}.engine"
-    build_engine(subject.model, out, settings.backend, precision=settings.precision, max_batch=max(settings.batches))
+    wanted = BuildSettings(precision=settings.precision, max_batch=max(settings.batches))
+    build_engine(subject.model, out, settings.backend, wanted)
     return out
 
 
