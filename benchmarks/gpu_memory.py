@@ -42,11 +42,11 @@ def main(flavour: str) -> int:
 
 def _engine(folder: Path, flavour: str) -> Path:
     from edgeface.workflows.benchmark import random_subjects
-    from edgeface_export.build import build_engine
+    from edgeface_export.build import BuildSettings, build_engine
 
     (subject,) = random_subjects((0.0,), folder, precision="fp16")
     engine = folder / "r.engine"
-    build_engine(subject.model, engine, flavour, precision="fp16", max_batch=max(BATCHES))
+    build_engine(subject.model, engine, flavour, BuildSettings(precision="fp16", max_batch=max(BATCHES)))
     return engine
 
 

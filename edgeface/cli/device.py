@@ -24,7 +24,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 AllowCpu = Annotated[
     bool, typer.Option("--allow-cpu", help="Where a GPU is asked for and none is there, run on the CPU and say so.")
 ]
-Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")]
+Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")]
 MinFace = Annotated[int, typer.Option(help="Smallest face to look for, pixels.")]
 Largest = Annotated[bool, typer.Option("--largest", help="Of several faces take the most prominent.")]

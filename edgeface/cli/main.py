@@ -13,6 +13,7 @@ import typer
 from edgeface import __version__
 from edgeface.cli import (
     benchmark,
+    build,
     calibrate,
     convert,
     data,
@@ -56,7 +57,7 @@ def main(
     """Train, prune, export and run recognition of partly covered faces."""
 
 
-for module in (train, convert, prune, evaluate, export, inspect, device, benchmark, demo, reproduce):
+for module in (train, convert, prune, evaluate, export, build, inspect, device, benchmark, demo, reproduce):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(calibrate.app, name="calibrate")

@@ -167,10 +167,10 @@ def random_subjects(
         path = folder / f"ratio_{ratio:g}.onnx"
         note(f"exporting ratio {ratio:g}")
         export_onnx(pruned.model, path)
-        if precision == "fp16":
+        if precision.startswith("int8"):
+            _to_int8(path, "cpu" if precision == "int8" and runs_on_cpu(backend, device) else "tensorrt")
+        if precision.endswith("fp16"):
             to_fp16(path, path)
-        elif precision == "int8":
-            _to_int8(path, "cpu" if runs_on_cpu(backend, device) else "tensorrt")
         report = pruned.report
         subjects.append(
             Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
@@ -273,11 +273,12 @@ def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: N
     """The file the backend opens: the ONNX itself, or an engine compiled from it."""
     if BACKENDS[settings.backend].file == "onnx":
         return subject.model
-    from edgeface_export.build import build_engine
+    from edgeface_export.build import BuildSettings, build_engine
 
     note(f"building an engine for {subject.label}")
     out = work / f"{subject.model.stem}.engine"
-    build_engine(subject.model, out, settings.backend, precision=settings.precision, max_batch=max(settings.batches))
+    wanted = BuildSettings(precision=settings.precision, max_batch=max(settings.batches))
+    build_engine(subject.model, out, settings.backend, wanted)
     return out
 
 
