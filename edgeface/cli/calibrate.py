@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats
+from edgeface.cli.signature import signature_gone
 
 __all__ = ["app"]
 
@@ -30,8 +32,12 @@ def threshold(
         str, typer.Option(help="Covers one picture of every pair: none, random, mask, ...")
     ] = "none",
     seed: Annotated[int, typer.Option(help="Which faces, and the occluders.")] = 0,
+    backend: Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")] = "onnxruntime",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -39,19 +45,34 @@ def threshold(
     from edgeface.cli.progress import bar
     from edgeface.evaluation import Occlusion, open_embedder
     from edgeface.evaluation.threshold import calibrate_threshold, check_storable, store_thresholds
+    from edgeface_runtime.signature import is_signed
 
     output = Output(json, quiet)
     rates = floats(fmr, "--fmr")
     check_storable(bundle)
     cover = None if occlusion == "none" else Occlusion(occlusion, seed=seed)
-    with open_embedder(bundle, precision=precision, threads=threads) as embedder, bar("embedding", quiet) as progress:
+    with (
+        open_embedder(
+            bundle,
+            backend=backend,
+            precision=precision,
+            device=device,
+            threads=threads,
+            builder=builder(output, no_build),
+            require_signature=require_signature,
+        ) as embedder,
+        bar("embedding", quiet) as progress,
+    ):
         result = calibrate_threshold(
             embedder, data, rates, limit=faces, seed=seed, occlusion=cover, progress=progress
         )
+    signed = is_signed(bundle)
     for rate, before in store_thresholds(bundle, result).items():
         output.note(f"false match rate {rate}: replaces the threshold {before:.4f}")
     output.wrote(bundle)
-    output.data(result.to_dict())
+    if signed:
+        signature_gone(output, bundle)
+    output.data({**result.to_dict(), "signature_removed": signed})
     accepted = {
         rate: "" if share is None else f"{100 * share:.2f} %" for rate, share in result.genuine_accepted.items()
     }

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 
 __all__ = ["register"]
@@ -58,12 +59,15 @@ def evaluate(
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy on pairs (LFW's ten folds) or by identification, clean or occluded; compare two systems."""
     from edgeface.cli.evaluate_run import Asked, run
 
+    output = Output(json, quiet)
     run(
         Asked(
             model=model,
@@ -87,7 +91,14 @@ def evaluate(
             out=out,
             scores=scores,
             cache=cache,
-            opening={"backend": backend, "precision": precision, "device": device, "threads": threads},
+            opening={
+                "backend": backend,
+                "precision": precision,
+                "device": device,
+                "threads": threads,
+                "builder": builder(output, no_build),
+                "require_signature": require_signature,
+            },
         ),
-        Output(json, quiet),
+        output,
     )

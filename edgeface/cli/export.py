@@ -177,17 +177,23 @@ def build(
     max_batch: Annotated[int, typer.Option(help="Largest batch the engine takes.")] = 8,
     opt_batch: Annotated[int, typer.Option(help="Batch the engine is tuned for.")] = 1,
     workspace: Annotated[int | None, typer.Option(help="Memory the builder may use, MiB; default: its own.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Engine to write; default: this device's engine cache.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Engine to write; default: where loading looks, beside the bundle.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an engine that is there at --out.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Compile a bundle's ONNX graph into a TensorRT engine for the GPU of this machine."""
+    from contextlib import nullcontext
+
     from edgeface.cli.claim import claim_file
     from edgeface.cli.progress import phases
     from edgeface_export.build import build_engine
+    from edgeface_export.trt_module import here_to_build
     from edgeface_runtime.bundle import open_bundle
-    from edgeface_runtime.engine import engine_path, is_engine
+    from edgeface_runtime.engine import is_engine
+    from edgeface_runtime.engine_place import engine_lock, engine_path
 
     output = Output(json, quiet)
     source = open_bundle(bundle)
@@ -200,8 +206,10 @@ def build(
             "enroll, identify and evaluate run this bundle on onnxruntime only"
         )
         output.line(f"warning: {unused}")  # before the minutes that building may take
-    path = out or engine_path(source.model_sha256(precision), backend)
-    with phases(quiet) as progress:
+    path = out or engine_path(source.source, source.model_sha256(precision), here_to_build(backend))
+    waiting = f"another process is building {path}: waiting for it"
+    lock = nullcontext() if out else engine_lock(path, lambda: output.note(waiting))
+    with lock, phases(quiet) as progress:
         built = build_engine(
             source.model_path(precision),
             path,

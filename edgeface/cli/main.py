@@ -13,6 +13,7 @@ import typer
 from edgeface import __version__
 from edgeface.cli import (
     benchmark,
+    bundle,
     calibrate,
     convert,
     data,
@@ -59,6 +60,7 @@ def main(
 for module in (train, convert, prune, evaluate, export, inspect, device, benchmark, demo, reproduce):
     module.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(gallery.app, name="gallery")
 

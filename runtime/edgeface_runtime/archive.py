@@ -7,6 +7,7 @@ the files are written by us, never by the archive's own modes and links.
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import tarfile
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from edgeface_runtime.cache import cache_dir, remembered_sha256
 from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import atomic_path
-from edgeface_runtime.manifest import MANIFEST_NAME, read_manifest
+from edgeface_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest
 
 __all__ = ["Unpacked", "forget_unpacked", "pack_bundle", "unpack_bundle"]
 
@@ -33,20 +34,28 @@ class Unpacked:
             weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
 
 
-def pack_bundle(folder: Path, path: Path) -> Path:
+def pack_bundle(folder: Path, path: Path, signature: bytes | None = None) -> Path:
     """Write the bundle in `folder` as one `.tar`, equal bytes for equal content; only the files its manifest lists.
+
+    `signature` is the content of its signature; None takes the one in the folder, if there is one.
 
     Raises:
         ArtefactError: `folder` is not a bundle.
         InputError: `path` cannot be written.
     """
     names = [MANIFEST_NAME, *sorted(read_manifest(folder).files)]
+    if signature is None and (folder / SIGNATURE_NAME).is_file():
+        signature = (folder / SIGNATURE_NAME).read_bytes()
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
         for name in names:
             member = tarfile.TarInfo(name)
             member.size = (folder / name).stat().st_size
             with (folder / name).open("rb") as stream:
                 archive.addfile(member, stream)
+        if signature is not None:
+            member = tarfile.TarInfo(SIGNATURE_NAME)
+            member.size = len(signature)
+            archive.addfile(member, io.BytesIO(signature))
     return path
 
 

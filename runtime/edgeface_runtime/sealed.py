@@ -1,7 +1,7 @@
 """A checksum of a JSON object within itself: what no other hash covers, an accident in the small file, is seen too.
 
-It is taken over the data, not the bytes, so a file that was only laid out anew still holds. Files written before there
-were seals have none and are read as before. A seal stops accidents, not attackers: see signature.py.
+It is taken over the data, not the bytes, so a file that was only laid out anew still holds. Files written before
+there were seals have none and are read as before. A seal stops accidents, not attackers: see signature.py.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a manifest as written before manifests had a checksum."""
     file = folder / "manifest.json"
     data = json.loads(file.read_text())
-    del data["manifest_sha256"]
+    data.pop("manifest_sha256", None)
     change(data)
     file.write_text(json.dumps(data))
 
