@@ -1,7 +1,7 @@
 """Signing bundles and engines by Ed25519; what reads and checks signatures is `edgeface_runtime.signature`.
 
-The private key is a PEM file (PKCS#8, not encrypted) that only its owner may read. It belongs where releases are made,
-never on a device.
+The private key is a PEM file (PKCS#8, not encrypted) that only its owner may read. It belongs where releases are
+made, never on a device.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def make_keys(folder: Path) -> KeyPair:
     )
     make_parent(private)
     try:
-        # Readable by nobody else from the first moment: a temporary file that is renamed has other rights for a while.
+        # Readable by nobody else from the first moment, which a file that is renamed into place would not be.
         handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as stream:
             stream.write(secret)

@@ -108,7 +108,7 @@ def signature_path(engine: Path) -> Path:
 
 
 def write_sidecar(engine: Path, sidecar: Sidecar) -> Path:
-    """Write the sidecar beside its engine, atomically, and return its path. A signature is removed: of another plan."""
+    """Write the sidecar beside its engine, atomically, and return its path; an older one's signature is removed."""
     path = sidecar_path(engine)
     write_json(path, seal(sidecar.to_dict(), SEAL))
     signature = signature_path(engine)
