@@ -14,6 +14,7 @@ from edgeface_runtime.bundle import Bundle
 from edgeface_runtime.engine_check import CheckedEngine, Here, build_command, checked_engine
 from edgeface_runtime.engine_place import engine_lock, engine_path, find_engine
 from edgeface_runtime.errors import ArtefactError, EngineError
+from edgeface_runtime.files import require_file
 
 __all__ = ["EngineBuilder", "open_bundle_engine"]
 
@@ -55,6 +56,8 @@ def open_bundle_engine(
     """
     from edgeface_runtime.backends.tensorrt import look_here, run_engine
 
+    if engine is not None:
+        require_file(Path(engine), "engine")
     found = look_here(backend, device)
     index = found.gpu.index
     command = build_command(bundle.source, backend, precision, index)
