@@ -189,7 +189,7 @@ def build(
 
     from edgeface.cli.claim import claim_file
     from edgeface.cli.progress import phases
-    from edgeface_export.build import build_engine
+    from edgeface_export.build import _check_flags, build_engine
     from edgeface_export.trt_module import here_to_build
     from edgeface_runtime.bundle import open_bundle
     from edgeface_runtime.engine import is_engine
@@ -206,6 +206,7 @@ def build(
             "enroll, identify and evaluate run this bundle on onnxruntime only"
         )
         output.line(f"warning: {unused}")  # before the minutes that building may take
+    _check_flags(precision, max_batch, opt_batch, workspace)  # before the package is looked for
     path = out or engine_path(source.source, source.model_sha256(precision), here_to_build(backend))
     waiting = f"another process is building {path}: waiting for it"
     lock = nullcontext() if out else engine_lock(path, lambda: output.note(waiting))
