@@ -164,10 +164,10 @@ def random_subjects(
         path = folder / f"ratio_{ratio:g}.onnx"
         note(f"exporting ratio {ratio:g}")
         export_onnx(pruned.model, path)
-        if precision == "fp16":
+        if precision.startswith("int8"):
+            _to_int8(path, "cpu" if precision == "int8" and backend == "onnxruntime" else "tensorrt")
+        if precision.endswith("fp16"):
             to_fp16(path, path)
-        elif precision == "int8":
-            _to_int8(path, backend)
         report = pruned.report
         subjects.append(
             Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
@@ -175,14 +175,14 @@ def random_subjects(
     return subjects
 
 
-def _to_int8(path: Path, backend: str) -> None:
+def _to_int8(path: Path, scheme: str) -> None:
     from edgeface.data.sample import sample_faces
     from edgeface_calibration.int8_ranges import measure_ranges
     from edgeface_export.int8 import to_int8
     from edgeface_export.parity import to_input
 
     ranges = measure_ranges(path, [to_input(sample_faces(None, 4).crops)], "minmax")
-    to_int8(path, path, ranges, "cpu" if backend == "onnxruntime" else "tensorrt")
+    to_int8(path, path, ranges, scheme)
 
 
 def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[str, list[tuple[float, int]]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgeface_export.bundle_writer import write_bundle
     from edgeface_export.onnx_export import Exported, export_onnx
     from edgeface_export.parity import Parity, compare
-    from edgeface_export.precision import HalfReport, half_cosine, to_fp16
+    from edgeface_export.precision import HalfReport, to_fp16
 
 __all__ = [
     "BuiltEngine",
@@ -23,7 +23,6 @@ __all__ = [
     "build_engine",
     "compare",
     "export_onnx",
-    "half_cosine",
     "to_fp16",
     "write_bundle",
 ]
@@ -36,7 +35,6 @@ _HOMES = {
     "build_engine": "build",
     "compare": "parity",
     "export_onnx": "onnx_export",
-    "half_cosine": "precision",
     "to_fp16": "precision",
     "write_bundle": "bundle_writer",
 }

@@ -21,7 +21,7 @@ from edgeface.models.digest import check_same_network
 from edgeface_export.fold import fold
 from edgeface_export.graph import BATCH, run_graph, write_graph
 from edgeface_export.parity import cosines, to_input
-from edgeface_export.precision import HALF_GATE, to_fp16
+from edgeface_export.precision import to_fp16
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.errors import ArtefactError, GateError, InputError
@@ -32,6 +32,8 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 TRUNKS = {"fp32": "trunk.onnx", "fp16": "trunk.fp16.onnx"}
 HEADS = {"fp32": "head.onnx", "fp16": "head.fp16.onnx"}
+HALF_GATE = 0.999
+"""Lowest cosine between an FP16 part and the network that passes."""
 SEGMENTER = "segmenter.onnx"
 MASKS = "dictionary.npz"
 """Files in the bundle; trunk and head by precision."""
