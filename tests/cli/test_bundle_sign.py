@@ -222,6 +222,34 @@ def test_an_engine_is_built_when_needed(
     assert (quiet.code, quiet.err, len(machine.built)) == (0, "", 3)
 
 
+def test_build_writes_where_loading_looks(
+    cli: Cli, bundle: Path, keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real builder of TensorRT-RTX; the engine is found for any GPU, and can be signed."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt_rtx: pip install 'edgeface[rtx]'")
+    from edgeface_runtime.backends.driver import Gpu
+    from edgeface_runtime.bundle import open_bundle
+    from edgeface_runtime.engine_check import Here
+    from edgeface_runtime.engine_place import find_engine
+
+    monkeypatch.delenv("EDGEFACE_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    done = cli("build", bundle, "--backend", "tensorrt-rtx", "--precision", "fp32", "--json")
+    assert done.code == 0, done
+    engine = Path(done.data["engine"])
+    assert engine.parent == tmp_path / "b.engines"
+    assert sorted(path.name for path in engine.parent.iterdir()) == [engine.name, engine.name + ".json"]
+    here = Here("tensorrt-rtx", trt.__version__, Gpu(0, "RTX", "12.0", "13.0"))
+    found = find_engine(bundle, open_bundle(bundle).model_id, "fp32", here, "build it")
+    assert (found.path, found.plan) == (engine, engine.read_bytes())
+    assert cli("bundle", "sign", engine, "--key", keys["private"]).code == 0
+    checked = cli("bundle", "verify", engine, "--key", keys["public"])
+    assert (checked.code, checked.err) == (0, "")
+    engine.write_bytes(engine.read_bytes()[:-1])
+    damaged = cli("bundle", "verify", engine, "--key", keys["public"])
+    assert (damaged.code, damaged.out) == (2, "") and "SHA-256 differs" in damaged.err
+
+
 def test_a_benchmark_takes_the_engine_kept_for_here(
     bundle: Path, machine: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

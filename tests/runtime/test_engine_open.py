@@ -296,6 +296,11 @@ def test_a_lock_is_let_go(tmp_path: Path) -> None:
         with engine_lock(path, lambda: waited.append(1)):
             assert [entry.name for entry in path.parent.iterdir()] == [".a.engine.lock"]
     assert waited == [] and not path.parent.exists()
+    path.parent.mkdir()
+    (path.parent / ".a.engine.lock").write_text("")  # of a process that was killed
+    with engine_lock(path, lambda: waited.append(1)):
+        pass
+    assert waited == [] and not path.parent.exists()
 
 
 def test_what_builds_for_another_machine_is_refused_after_all(bundle: Bundle, machine: Machine) -> None:

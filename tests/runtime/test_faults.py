@@ -157,7 +157,7 @@ def plain_engine(folder: Path) -> Path:
 def driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that says the right GPU is there; what comes to be deserialised is given back."""
     monkeypatch.setattr(tensorrt, "require_gpu", lambda index: GPU)
-    monkeypatch.setattr(tensorrt, "run_engine", lambda checked, found: checked)
+    monkeypatch.setattr(tensorrt, "run_engine", lambda checked, found, again: checked)
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.3.0"))
 
 

@@ -113,6 +113,29 @@ def test_what_is_not_signed_by_the_key_is_refused(tiny_bundle: MakeBundle, keys:
         refused(lambda: check(folder, keys.own.public), why)
 
 
+def test_accidents_to_a_signature(tiny_bundle: MakeBundle, keys: Keys) -> None:
+    """Flipped bits: refused in one line; what is still accepted is the same signature in another spelling."""
+    folder = tiny_bundle()
+    sign_bundle(folder, keys.own.private)
+    bundle = open_bundle(folder)
+    file = folder / "manifest.sig"
+    good = file.read_bytes()
+    signature = base64.b64decode(json.loads(good)["signature"])
+    for at in range(len(good)):
+        changed = bytearray(good)
+        changed[at] ^= 1 << at % 8
+        file.write_bytes(changed)
+        try:
+            check_bundle_signature(bundle, keys.own.public)
+        except EdgefaceError as exc:
+            assert "\n" not in str(exc)
+        else:
+            assert base64.b64decode(json.loads(bytes(changed))["signature"]) == signature, at
+        if at % 9 == 0:
+            file.write_bytes(good[:at])
+            refused(lambda: check_bundle_signature(bundle, keys.own.public), "manifest.sig")
+
+
 def test_a_stranger_who_repairs_all_hashes_is_refused(tiny_bundle: MakeBundle, keys: Keys) -> None:
     """Another model with its right hash in the manifest, and the old signature put back."""
     folder = tiny_bundle()

@@ -20,7 +20,7 @@ from edgeface_runtime.backends.cuda import Cuda, open_cuda
 from edgeface_runtime.backends.driver import Gpu, require_gpu
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.engine import BUILD_AGAIN, FLAVOURS
-from edgeface_runtime.engine_check import CheckedEngine, Here, checked_engine
+from edgeface_runtime.engine_check import CheckedEngine, Here, build_command, checked_engine
 from edgeface_runtime.errors import EXTRAS, DeviceError, EngineError, InputError, MissingExtraError
 from edgeface_runtime.files import require_file
 
@@ -78,7 +78,10 @@ def open_engine(path: Path, flavour: str, device: str = "auto", onnx_sha256: str
     """
     require_file(path, "engine")
     found = look_here(flavour, device)
-    return run_engine(checked_engine(path, found.here, onnx_sha256), found)
+    checked = checked_engine(path, found.here, onnx_sha256)
+    return run_engine(
+        checked, found, f"build it again with {build_command('BUNDLE', flavour, checked.sidecar.precision)}"
+    )
 
 
 def run_engine(checked: CheckedEngine, found: Found, again: str = BUILD_AGAIN) -> TensorRTBackend:
