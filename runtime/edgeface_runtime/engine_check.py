@@ -65,7 +65,7 @@ def checked_engine(
         EngineError: built by another TensorRT, for another GPU, or with a newer driver.
         MissingExtraError: a signature is asked for and the package for it is not installed.
     """
-    sidecar = _signed_sidecar(engine, again or BUILD_AGAIN, key)
+    sidecar = _signed_sidecar(engine, again or f"{BUILD_AGAIN} BUNDLE --backend {here.flavour}", key)
     if again is None:
         again = f"build it again with {build_command('BUNDLE', here.flavour, sidecar.precision)}"
     check_sidecar(engine, sidecar, here, onnx_sha256, again)

@@ -6,6 +6,7 @@ built, since what was built here is signed by nobody.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Protocol
 
@@ -63,7 +64,7 @@ def open_bundle_engine(
     command = build_command(bundle.source, backend, precision, index)
     onnx_sha256 = bundle.model_sha256(precision)
     if engine is not None:
-        again = f"build it again with {command} --out {engine} --force"
+        again = f"remove it and build it again with {command} --out {shlex.quote(str(engine))}"
         return run_engine(checked_engine(Path(engine), found.here, onnx_sha256, again, key), found, again)
     again = f"build it with {command}"
     if key is not None:

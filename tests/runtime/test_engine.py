@@ -189,7 +189,11 @@ def test_wrong_fields_are_refused(engine: Path, change: dict[str, object]) -> No
 
 def test_a_missing_sidecar(engine: Path) -> None:
     sidecar_path(engine).unlink()
-    refused(engine, ArtefactError, r"has no sidecar r\.engine\.json: build it again")
+    refused(
+        engine,
+        ArtefactError,
+        r"has no sidecar r\.engine\.json: build it again with edgeface build BUNDLE --backend tensorrt$",
+    )
 
 
 def test_an_older_sidecar_has_neither_checksum_nor_compatibility(engine: Path) -> None:

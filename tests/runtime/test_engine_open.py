@@ -251,7 +251,13 @@ def test_an_engine_that_was_named_is_never_built(bundle: Bundle, machine: Machin
     builder = Builder(machine)
     assert opened(bundle, builder, engine=path).path == path
     path.write_bytes(b"other")
-    refused(bundle, f"--precision fp32 --out {path} --force$", ArtefactError, builder=builder, engine=path)
+    refused(
+        bundle,
+        f"remove it and build it again with .* --precision fp32 --out {path}$",
+        ArtefactError,
+        builder=builder,
+        engine=path,
+    )
     refused(bundle, "engine not found", InputError, builder=builder, engine=tmp_path / "none.engine")
     assert builder.built == []
 
