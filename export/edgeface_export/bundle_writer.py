@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgeface.models import Checkpoint, CheckpointMeta, count
 from edgeface_export.bundle_place import bundle_folder, check_place
-from edgeface_export.dictionary_export import DictionaryParts, check_fit, export_dictionary
+from edgeface_export.dictionary_export import DictionaryParts, check_fit, export_dictionary, write_parts
 from edgeface_export.int8_export import Int8Settings
 from edgeface_export.judge import Judge, Judging
 from edgeface_export.memory import peak_memory
@@ -28,7 +28,6 @@ from edgeface_export.parity import GATE, compare, to_input
 from edgeface_export.variants import MODELS, check_int8, check_precisions, models_of, write_variants
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.bundle import InputSpec, Manifest, Ratio, write_manifest
-from edgeface_runtime.errors import InputError
 
 __all__ = ["write_bundle"]
 
@@ -75,8 +74,6 @@ def write_bundle(
     """
     wanted = check_precisions(precisions)
     check_int8(wanted, int8)
-    if dictionary is not None and any(precision.startswith("int8") for precision in wanted):
-        raise InputError("--precision int8: a model with --dictionary has fp32 and fp16 only, for now")
     judging = faces if isinstance(faces, Judging) else Judging(faces)
     to_input(judging.faces[:1])  # bad faces are said before the work, not after it
     if dictionary is not None:
@@ -95,13 +92,14 @@ def write_bundle(
             "torch": str(torch.__version__),
             "onnx": str(onnx.__version__),
         }
+        parts = () if dictionary is None else write_parts(model, folder, opset)
         if len(wanted) > 1:
-            drift, made = write_variants(folder, wanted, Judge(main, judging), int8)
+            drift, made = write_variants(folder, wanted, Judge(main, judging), int8, parts)
             parity |= drift
             notes |= made
         extra: dict[str, Any] = {"export": notes}
         if dictionary is not None:
-            extra["dictionary"] = export_dictionary(model, folder, dictionary, few, wanted, opset, gate)
+            extra["dictionary"] = export_dictionary(model, folder, dictionary, few, list(models_of(wanted)), gate)
         manifest = replace(
             _manifest(checkpoint, name, wanted, exported, keep_pattern),
             parity=parity,

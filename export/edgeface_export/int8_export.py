@@ -6,25 +6,26 @@ the gate is taken on others.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edgeface_calibration.drift import GATES
-from edgeface_calibration.int8_ranges import check_method, measure_ranges
+from edgeface_calibration.int8_ranges import Ranges, check_method, measure_ranges
 from edgeface_calibration.peaks import measure_peaks
-from edgeface_export.int8 import to_int8
+from edgeface_export.int8 import layers, to_int8
 from edgeface_export.int8_keep import choose_fp32_layers
 from edgeface_export.judge import Judge, Progress
-from edgeface_export.parity import batches_of
+from edgeface_export.parity import batches_of, load_graph
 from edgeface_export.precision import overflowing, to_fp16
 
-__all__ = ["INT8_MODELS", "Int8Settings", "export_int8"]
+__all__ = ["INT8_MODELS", "Int8Settings", "Part", "export_int8"]
 
 MARGIN = 0.2
 """Share of what the gate allows that is left over when layers are chosen: they are judged on other faces."""
@@ -59,10 +60,26 @@ class Int8Settings:
         check_method(self.method)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a network as an FP32 ONNX file of its own, nodes named as in the whole."""
+
+    source: Path
+    files: Mapping[str, str]
+    """Key among a bundle's models -> the part's file."""
+
+
 def export_int8(
-    folder: Path, source: Path, settings: Int8Settings, judge: Judge, precisions: Collection[str]
+    folder: Path,
+    source: Path,
+    settings: Int8Settings,
+    judge: Judge,
+    precisions: Collection[str],
+    parts: Sequence[Part] = (),
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Write those of the INT8 models of the FP32 ONNX file `source` into `folder` that `precisions` asks for.
+
+    `parts` of the network are written by what was measured on the whole.
 
     Returns:
         What the manifest records of each model, and of the calibration.
@@ -94,10 +111,30 @@ def export_int8(
             chosen[scheme] = choose_fp32_layers(source, ranges, few, wanted, scheme, told, spec)
         target = folder / name
         report = to_int8(source, target, ranges, scheme, chosen[scheme])
+        pieces = [folder / part.files[key] for part in parts]
+        for part, piece in zip(parts, pieces, strict=True):
+            graph = load_graph(part.source)
+            own = _of_part(ranges, graph, load_graph(source))
+            to_int8(part.source, piece, own, scheme, set(layers(graph)) & set(chosen[scheme]))
         if precision == "int8+fp16":
             large = overflowing(target, measure_peaks(target, batches_of(few, spec)))
-            to_fp16(target, target, large)
+            for path in (target, *pieces):
+                to_fp16(path, path, large)
             notes["int8+fp16"] = {"near_overflow": large, "measured_on": len(few)}
         parity[key] = judge.judge(key, target)
         kept[key] = list(report.kept_fp32)
     return parity, notes
+
+
+def _of_part(ranges: Ranges, part: onnx.ModelProto, whole: onnx.ModelProto) -> Ranges:
+    """Ranges with the names of a part, whose ends are called otherwise than in the whole."""
+    named = {node.name: node for node in whole.graph.node}
+    values = dict(ranges.values)
+    for node in part.graph.node:
+        if node.name in named:
+            ends = (
+                *zip(node.input, named[node.name].input, strict=True),
+                *zip(node.output, named[node.name].output, strict=True),
+            )
+            values |= {mine: ranges.values[theirs] for mine, theirs in ends if theirs in ranges.values}
+    return replace(ranges, values=values)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeface_calibration.peaks import measure_peaks
-from edgeface_export.int8_export import INT8_MODELS, Int8Settings, export_int8
+from edgeface_export.int8_export import INT8_MODELS, Int8Settings, Part, export_int8
 from edgeface_export.judge import Judge
 from edgeface_export.parity import batches_of
 from edgeface_export.precision import overflowing, to_fp16
 from edgeface_runtime.bundle import EXPORTED
 from edgeface_runtime.errors import InputError
 
-__all__ = ["MODELS", "check_int8", "check_precisions", "models_of", "write_variants"]
+__all__ = ["MODELS", "Part", "check_int8", "check_precisions", "models_of", "write_variants"]
 
 MODELS = {
     "fp32": "recognizer.onnx",
@@ -51,9 +51,13 @@ def models_of(precisions: Collection[str]) -> dict[str, str]:
 
 
 def write_variants(
-    folder: Path, precisions: Collection[str], judge: Judge, int8: Int8Settings | None = None
+    folder: Path,
+    precisions: Collection[str],
+    judge: Judge,
+    int8: Int8Settings | None = None,
+    parts: Sequence[Part] = (),
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Write what `precisions` asks for beside FP32 into `folder`, where the FP32 graph lies.
+    """Write what `precisions` asks for beside FP32 into `folder`, where the FP32 graph lies, and of its `parts` too.
 
     Returns:
         What the manifest records of each model, and of how it was made.
@@ -71,6 +75,8 @@ def write_variants(
         faces = judge.judging.faces[:PEAK_FACES]
         large = overflowing(source, measure_peaks(source, batches_of(faces, judge.judging.spec)))
         report = to_fp16(source, target, large)
+        for part in parts:
+            to_fp16(part.source, folder / part.files["fp16"], large)
         parity["fp16"] = judge.judge("fp16", target)
         notes["fp16"] = {
             "nodes_kept_fp32": list(report.kept_fp32),
@@ -80,6 +86,6 @@ def write_variants(
             "weights_vanished": report.vanished,
         }
     if int8 is not None and any(key.removesuffix("-cpu") in precisions for key in INT8_MODELS):
-        drift, notes["int8"] = export_int8(folder, source, int8, judge, precisions)
+        drift, notes["int8"] = export_int8(folder, source, int8, judge, precisions, parts)
         parity |= drift
     return parity, notes

@@ -26,12 +26,12 @@ def open_model(
     threads: int,
     engine: str | Path | None,
     builder: EngineBuilder | None = None,
-    key: Path | None = None,
+    signed_by: Path | None = None,
 ) -> tuple[Backend, DictionaryModel | None]:
     """The bundle's recogniser, and what matches covered faces where it has a mask dictionary.
 
-    Args are those of `Recognizer.from_bundle`, with a precision that is settled, and the public key that must have
-    signed an engine; raises as that does.
+    Args are those of `Recognizer.from_bundle`, with a precision that is settled; `signed_by` is the public key that
+    must have signed an engine. Raises as that does.
     """
     entry = bundle.manifest.dictionary
     if entry is not None and backend in FLAVOURS:
@@ -39,20 +39,21 @@ def open_model(
             f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
             f"leave --backend {backend} out"
         )
-    model = bundle.model_path(bundle.variant(precision, backend, device))
+    key = bundle.variant(precision, backend, device)
+    model = bundle.model_path(key)
     if entry is not None:
-        return _open_parts(bundle, entry, backend, precision, device, threads)
+        return _open_parts(bundle, entry, backend, key, device, threads)
     if backend in FLAVOURS:
-        return open_bundle_engine(bundle, backend, precision, device, engine, builder, key), None
+        return open_bundle_engine(bundle, backend, precision, device, engine, builder, signed_by), None
     return open_backend(backend, model, device, threads), None
 
 
 def _open_parts(
-    bundle: Bundle, entry: DictionaryEntry, backend: str, precision: str, device: str, threads: int
+    bundle: Bundle, entry: DictionaryEntry, backend: str, key: str, device: str, threads: int
 ) -> tuple[SplitBackend, DictionaryModel]:
     """Load trunk, head, segmenter and dictionary; on an error what was loaded is closed."""
-    if precision not in entry.trunk:
-        raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {precision} model: export it again")
+    if key not in entry.trunk:
+        raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {key} model: export it again")
     dictionary = load_dictionary(bundle.folder / entry.masks)
     spec = bundle.manifest.input
     if dictionary.masks.shape[1:] != entry.features or dictionary.input_size != (spec.height, spec.width):
@@ -60,8 +61,8 @@ def _open_parts(
     with ExitStack() as opened:
         parts = [
             opened.enter_context(open_backend(backend, bundle.folder / name, device, threads))
-            for name in (entry.trunk[precision], entry.head[precision], entry.segmenter)
+            for name in (entry.trunk[key], entry.head[key], entry.segmenter)
         ]
         opened.pop_all()
     split = SplitBackend(parts[0], parts[1], entry.features)
-    return split, DictionaryModel(dictionary, parts[2], parts[1], spec, precision)
+    return split, DictionaryModel(dictionary, parts[2], parts[1], spec, key)
