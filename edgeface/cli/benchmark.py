@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeface.cli.device import AllowCpu, Backend
+from edgeface.cli.engine import NoBuild
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, integers
 
@@ -38,6 +39,7 @@ def benchmark(
     ] = "auto",
     mask: Annotated[str, typer.Option(help="Mask of the random-weight networks: decoder or none.")] = "decoder",
     width: Annotated[float, typer.Option(help="Width of the random-weight networks.")] = 1.0,
+    no_build: NoBuild = False,
     out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json, .md and the figures.")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -75,6 +77,7 @@ def benchmark(
         precision=precision,
         fallback=placed.fallback,
         asked=placed.asked,
+        no_build=no_build,
     )
     if out is not None:
         if out.exists() and not out.is_dir():
@@ -87,6 +90,8 @@ def benchmark(
                 raise InputError(f"--{flag} is for networks with random weights: leave it out, or the bundles")
         report = measure(bundle_subjects(bundles, settings), settings, weights="trained", note=output.note)
     else:
+        if no_build and backend != "onnxruntime":
+            raise InputError("--no-build is for bundles: networks with random weights have no engine yet")
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
             shares = floats(ratios, "--ratios")
             subjects = random_subjects(

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from edgeface.cli.device import AllowCpu, Backend, Device, Precision, Threads
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, words
 from edgeface.cli.precisions import Calibration, Count, Method, Pairs, int8_settings, show_precisions
+from edgeface.cli.signature import signature_gone
 
 __all__ = ["app"]
 
@@ -37,6 +39,8 @@ def threshold(
     allow_cpu: AllowCpu = False,
     precision: Precision = "auto",
     threads: Threads = 0,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,6 +48,7 @@ def threshold(
     from edgeface.cli.progress import bar
     from edgeface.evaluation import Occlusion, open_embedder
     from edgeface.evaluation.threshold import calibrate_threshold, check_storable, store_thresholds
+    from edgeface_runtime.signature import is_signed
 
     output = Output(json, quiet)
     rates = floats(fmr, "--fmr")
@@ -51,7 +56,14 @@ def threshold(
     cover = None if occlusion == "none" else Occlusion(occlusion, seed=seed)
     with (
         open_embedder(
-            bundle, backend=backend, precision=precision, device=device, threads=threads, allow_cpu=allow_cpu
+            bundle,
+            backend=backend,
+            precision=precision,
+            device=device,
+            threads=threads,
+            allow_cpu=allow_cpu,
+            builder=builder(output, no_build),
+            require_signature=require_signature,
         ) as embedder,
         bar("embedding", quiet) as progress,
     ):
@@ -59,10 +71,13 @@ def threshold(
         result = calibrate_threshold(
             embedder, data, rates, limit=faces, seed=seed, occlusion=cover, progress=progress
         )
+    signed = is_signed(bundle)
     for rate, before in store_thresholds(bundle, result).items():
         output.note(f"false match rate {rate}: replaces the threshold {before:.4f}")
     output.wrote(bundle)
-    output.data(result.to_dict())
+    if signed:
+        signature_gone(output, bundle)
+    output.data({**result.to_dict(), "signature_removed": signed})
     accepted = {
         rate: "" if share is None else f"{100 * share:.2f} %" for rate, share in result.genuine_accepted.items()
     }
@@ -97,12 +112,14 @@ def int8(
     from edgeface_export.judge import Judging
     from edgeface_runtime.bundle import open_bundle
     from edgeface_runtime.errors import InputError
+    from edgeface_runtime.signature import is_signed
 
     output = Output(json, quiet)
     wanted = words(precision)
     if not wanted or not set(wanted) <= {"int8", "int8+fp16"}:
         raise InputError(f"--precision {precision}: give int8, int8+fp16, or both")
-    spec = open_bundle(bundle).manifest.input
+    opened = open_bundle(bundle)
+    spec, signed = opened.manifest.input, is_signed(opened.folder)
     size = (spec.height, spec.width)
     sample = judged_faces(data, count, pairs, size)
     settings = int8_settings(data, sample, calibration, method, size)
@@ -114,5 +131,7 @@ def int8(
             replace(settings, progress=progress),
         )
     output.wrote(bundle)
+    if signed:
+        signature_gone(output, bundle)
     output.data({"bundle": str(bundle), "compared_on": sample.source, **manifest.to_dict()})
     show_precisions(output, manifest, sample)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -50,12 +51,16 @@ def enroll(
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
     output = Output(json, quiet)
-    with _open(output, bundle, backend, precision, device, threads, min_face, allow_cpu) as recognizer:
+    with _open(
+        output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
+    ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
         with recognizer.open_gallery(gallery, create=True) as people:
             enrolment = recognizer.add(people, name, images, faces)
@@ -76,6 +81,8 @@ def identify(
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -84,7 +91,9 @@ def identify(
 
     output = Output(json, quiet)
     with (
-        _open(output, bundle, backend, precision, device, threads, min_face, allow_cpu) as recognizer,
+        _open(
+            output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
+        ) as recognizer,
         recognizer.open_gallery(gallery) as people,
     ):
         results = [recognizer.identify(image, people, top, threshold) for image in images]
@@ -143,12 +152,16 @@ def verify(
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Whether two pictures show one person. Exit code 1 when they do not."""
     output = Output(json, quiet)
-    with _open(output, bundle, backend, precision, device, threads, min_face, allow_cpu) as recognizer:
+    with _open(
+        output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
+    ) as recognizer:
         result = recognizer.verify(a, b, threshold, largest=largest)
     output.data(result.to_dict())
     word = "same person" if result.match else "different people"
@@ -174,11 +187,21 @@ def _open(
     threads: int,
     min_face: int,
     allow_cpu: bool,
+    no_build: bool,
+    signed_by: Path | None,
 ) -> Recognizer:
     from edgeface_runtime.recognizer import Recognizer
 
     recognizer = Recognizer.from_bundle(
-        bundle, backend, precision, device, threads, min_face=min_face, allow_cpu=allow_cpu
+        bundle,
+        backend,
+        precision,
+        device,
+        threads,
+        min_face=min_face,
+        allow_cpu=allow_cpu,
+        builder=builder(output, no_build),
+        require_signature=signed_by,
     )
     output.fell_back(recognizer.describe())
     return recognizer

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeface.cli.device import AllowCpu
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 
 __all__ = ["register"]
@@ -64,12 +65,15 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     allow_cpu: AllowCpu = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy on pairs (LFW's ten folds) or by identification, clean or occluded; compare two systems."""
     from edgeface.cli.evaluate_run import Asked, run
 
+    output = Output(json, quiet)
     run(
         Asked(
             model=model,
@@ -99,7 +103,9 @@ def evaluate(
                 "device": device,
                 "threads": threads,
                 "allow_cpu": allow_cpu,
+                "builder": builder(output, no_build),
+                "require_signature": require_signature,
             },
         ),
-        Output(json, quiet),
+        output,
     )

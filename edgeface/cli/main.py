@@ -14,6 +14,7 @@ from edgeface import __version__
 from edgeface.cli import (
     benchmark,
     build,
+    bundle,
     calibrate,
     convert,
     data,
@@ -60,6 +61,7 @@ def main(
 for module in (train, convert, prune, evaluate, export, build, inspect, device, benchmark, demo, reproduce):
     module.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(gallery.app, name="gallery")
 

@@ -15,11 +15,21 @@ from edgeface_runtime.backends.allow_cpu import Placed
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import DeviceError, InputError
 from edgeface_runtime.manifest import InputSpec
+from edgeface_runtime.signature import required_key
 
 if TYPE_CHECKING:
     from edgeface.models import FaceNet
+    from edgeface_runtime.engine_open import EngineBuilder
 
-__all__ = ["Embedder", "checkpoint_embedder", "open_embedder", "place_torch", "torch_embedder", "torch_facts"]
+__all__ = [
+    "Embedder",
+    "checkpoint_embedder",
+    "open_embedder",
+    "place_torch",
+    "refuse_unsigned",
+    "torch_embedder",
+    "torch_facts",
+]
 
 Faces = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -105,6 +115,12 @@ def checkpoint_embedder(path: Path, device: str = "auto", threads: int = 0, allo
     return replace(embedder, describe={**embedder.describe, **placed.facts()})
 
 
+def refuse_unsigned(checkpoint: Path, require_signature: Path | None) -> None:
+    """Raise InputError where a signature is required: a checkpoint carries none."""
+    if (key := required_key(require_signature)) is not None:
+        raise InputError(f"{checkpoint} is a checkpoint, which carries no signature by {key}: evaluate its bundle")
+
+
 def open_embedder(
     path: Path,
     *,
@@ -113,16 +129,22 @@ def open_embedder(
     device: str = "auto",
     threads: int = 0,
     allow_cpu: bool = False,
+    builder: EngineBuilder | None = None,
+    require_signature: Path | None = None,
 ) -> Embedder:
     """A checkpoint (`.safetensors`) or a bundle (folder or `.tar`).
 
-    With `allow_cpu` the CPU will do where a GPU is asked for and none is there; `describe` then says so.
+    Args:
+        allow_cpu: the CPU will do where a GPU is asked for and none is there; `describe` then says so.
+        builder: builds an engine for a bundle where none fits; None refuses.
+        require_signature: public key that must have signed a bundle; see `Recognizer.from_bundle`.
 
     Raises:
-        InputError: it is neither, or is damaged.
+        InputError: it is neither, is damaged, or a signature is required, which a checkpoint has not.
         DeviceError: the device is not there.
     """
     if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt", ".bin"):
+        refuse_unsigned(path, require_signature)
         return checkpoint_embedder(path, device, threads, allow_cpu)
     if path.suffix == ".npz":
         raise InputError(
@@ -132,7 +154,16 @@ def open_embedder(
         raise InputError(f"no checkpoint or bundle at {path}")
     from edgeface_runtime.recognizer import Recognizer
 
-    recognizer = Recognizer.from_bundle(path, backend, precision, device, threads, allow_cpu=allow_cpu)
+    recognizer = Recognizer.from_bundle(
+        path,
+        backend,
+        precision,
+        device,
+        threads,
+        allow_cpu=allow_cpu,
+        builder=builder,
+        require_signature=require_signature,
+    )
 
     def shares(faces: Faces) -> Vectors:
         if recognizer.masking is not None:
