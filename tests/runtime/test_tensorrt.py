@@ -115,9 +115,10 @@ class FakeGraphs:
 
 
 class FakeEngine:
-    """Embeds a face as its first two pixels, in half precision."""
+    """Embeds a face as its first two pixels, in half precision unless `kind` is changed."""
 
     num_io_tensors = 2
+    kind: type[np.generic] = np.float16
 
     def __init__(self, cuda: FakeCuda, max_batch: int) -> None:
         self.cuda, self.max_batch = cuda, max_batch
@@ -141,7 +142,7 @@ class FakeEngine:
         return "IN" if name == "input" else "OUT"
 
     def get_tensor_dtype(self, name: str) -> str:
-        return "DataType.HALF"
+        return "DataType.HALF" if self.kind is np.float16 else "DataType.FLOAT"
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
         return [(1, 3, 4, 4), (1, 3, 4, 4), (self.max_batch, 3, 4, 4)]
@@ -162,7 +163,8 @@ class FakeEngine:
         self.cuda.calls.append("run")
         self.batches.append(self.shape[0])
         count = int(np.prod(self.shape))
-        data = self.cuda.memory[self.addresses["input"]][: 2 * count].view(np.float16).reshape(self.shape)
+        size_bytes = count * np.dtype(self.kind).itemsize
+        data = self.cuda.memory[self.addresses["input"]][:size_bytes].view(self.kind).reshape(self.shape)
         answer = data.reshape(len(data), -1)[:, :2].copy().view(np.uint8).ravel()
         self.cuda.memory[self.addresses["embedding"]][: answer.size] = answer
         return self.works
@@ -218,18 +220,22 @@ def test_a_large_batch_is_split_and_nothing_is_padded(plan: Path) -> None:
 PAGEABLE = GpuOptions(pinned=False)
 
 
-def expected(batch: np.ndarray) -> np.ndarray:
-    return batch.reshape(len(batch), -1)[:, :2].astype(np.float16).astype(np.float32)
+def expected(batch: np.ndarray, kind: type[np.generic] = np.float16) -> np.ndarray:
+    return batch.reshape(len(batch), -1)[:, :2].astype(kind).astype(np.float32)
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, (count, 3, 4, 4)).astype(np.float32)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
 @pytest.mark.parametrize(("options", "memory"), [(GpuOptions(), "pinned"), (PAGEABLE, "pageable")])
-def test_one_batch_is_copied_run_copied_and_waited_for(plan: Path, options: GpuOptions, memory: str) -> None:
+def test_one_batch_is_copied_run_copied_and_waited_for(
+    plan: Path, options: GpuOptions, memory: str, kind: type[np.generic]
+) -> None:
     cuda = FakeCuda()
     engine = FakeEngine(cuda, max_batch=4)
+    engine.kind = kind
     with TensorRTBackend(plan, "tensorrt", fake_trt(engine), cuda, GPU, options=options) as backend:
         assert len(cuda.host) == (2 if options.pinned else 0)
         first = backend.run(noise(3))["embedding"]
@@ -238,9 +244,9 @@ def test_one_batch_is_copied_run_copied_and_waited_for(plan: Path, options: GpuO
         second = backend.run(noise(3, seed=1))["embedding"]
         assert len(cuda.host) == (2 if options.pinned else 0) and len(cuda.memory) == 2, "made once and used again"
         facts = backend.describe()
-    np.testing.assert_array_equal(second, expected(noise(3, seed=1)))
+    np.testing.assert_array_equal(second, expected(noise(3, seed=1), kind))
     np.testing.assert_array_equal(first, kept, err_msg="an answer must not lie in a buffer that is used again")
-    np.testing.assert_array_equal(kept, expected(noise(3)))
+    np.testing.assert_array_equal(kept, expected(noise(3), kind))
     assert (facts["pinned"], facts["graph"]) == (options.pinned, "off")
     assert (cuda.memory, cuda.host, cuda.streams, cuda.closed) == ({}, [], set(), True)
 
