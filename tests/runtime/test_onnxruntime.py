@@ -161,6 +161,9 @@ def test_the_silent_fall_back_to_the_cpu_is_caught(machine: GpuMachine) -> None:
     machine.gets = [CUDA, CPU]
     with pytest.raises(DeviceError, match="fell back to CUDAExecutionProvider, CPUExecutionProvider: install"):
         open_backend("onnxruntime-tensorrt", machine.path)
+    machine.gets = [CUDA, TENSORRT, CPU]
+    with pytest.raises(DeviceError, match="fell back to CUDAExecutionProvider, TensorrtExecutionProvider"):
+        open_backend("onnxruntime-tensorrt", machine.path)
 
 
 def test_cuda_comes_first_where_it_is_asked_for(machine: GpuMachine) -> None:

@@ -243,7 +243,9 @@ def test_one_batch_is_copied_run_copied_and_waited_for(
         kept = first.copy()
         second = backend.run(noise(3, seed=1))["embedding"]
         assert len(cuda.host) == (2 if options.pinned else 0) and len(cuda.memory) == 2, "made once and used again"
+        pieces = backend.run(noise(10, seed=2))["embedding"]  # 4, 4 and 2 through the same buffers
         facts = backend.describe()
+    np.testing.assert_array_equal(pieces, expected(noise(10, seed=2), kind))
     np.testing.assert_array_equal(second, expected(noise(3, seed=1), kind))
     np.testing.assert_array_equal(first, kept, err_msg="an answer must not lie in a buffer that is used again")
     np.testing.assert_array_equal(kept, expected(noise(3), kind))
