@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.device import AllowCpu, Backend
 from edgeface.cli.engine import NoBuild
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, integers
@@ -26,8 +27,9 @@ def benchmark(
         typer.Argument(metavar="[BUNDLE]...", help="Bundles to compare; none: full-width networks, random weights."),
     ] = None,
     ratios: Annotated[str, typer.Option(help="Ratios of the random-weight networks.")] = "0,.1,.2,.3,.4,.5",
-    backend: Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")] = "onnxruntime",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    backend: Backend = "onnxruntime",
+    device: Annotated[str, typer.Option(help="cpu or cuda; by default the GPU for backends that need one.")] = "cpu",
+    allow_cpu: AllowCpu = False,
     threads: Annotated[int, typer.Option(help="CPU threads of the backend.")] = 1,
     batch: Annotated[str, typer.Option(help="Batch sizes: 1 for latency, the others for throughput.")] = "1,8,32",
     runs: Annotated[int, typer.Option(help="Timed rounds at batch 1.")] = 40,
@@ -51,21 +53,30 @@ def benchmark(
     from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, parameter_curves, random_subjects
     from edgeface.workflows.benchmark import benchmark as measure
     from edgeface.workflows.benchmark_report import headline, sheets, write_report
+    from edgeface_runtime.backends import backend_kind
+    from edgeface_runtime.backends.allow_cpu import place
     from edgeface_runtime.errors import InputError, MissingExtraError
 
     output = Output(json, quiet)
     if out is not None and importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "plot")  # before the work
+    given = context.get_parameter_source("device")
+    if given is None or given.name != "COMMANDLINE":
+        device = backend_kind(backend).device
+    placed = place(backend, device, allow_cpu)
+    output.fell_back(placed.facts())
     if precision == "auto":
-        precision = "fp32" if backend == "onnxruntime" else "fp16"
+        precision = backend_kind(placed.backend).precision
     settings = BenchmarkSettings(
-        backend,
-        device,
+        placed.backend,
+        placed.device,
         threads,
         integers(batch, "--batch"),
         warmup=warmup,
         runs=runs,
         precision=precision,
+        fallback=placed.fallback,
+        asked=placed.asked,
         no_build=no_build,
     )
     if out is not None:
@@ -84,7 +95,14 @@ def benchmark(
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
             shares = floats(ratios, "--ratios")
             subjects = random_subjects(
-                shares, Path(work), mask=mask, width=width, precision=precision, backend=backend, note=output.note
+                shares,
+                Path(work),
+                mask=mask,
+                width=width,
+                precision=precision,
+                backend=placed.backend,
+                device=placed.device,
+                note=output.note,
             )
             report = replace(
                 measure(subjects, settings, weights="random", note=output.note),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.device import AllowCpu, Backend, Device, Precision, Threads
 from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, words
@@ -33,12 +34,11 @@ def threshold(
         str, typer.Option(help="Covers one picture of every pair: none, random, mask, ...")
     ] = "none",
     seed: Annotated[int, typer.Option(help="Which faces, and the occluders.")] = 0,
-    backend: Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")] = "onnxruntime",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")
-    ] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
+    backend: Backend = "onnxruntime",
+    device: Device = "auto",
+    allow_cpu: AllowCpu = False,
+    precision: Precision = "auto",
+    threads: Threads = 0,
     no_build: NoBuild = False,
     require_signature: Signed = None,
     json: Json = False,
@@ -61,11 +61,13 @@ def threshold(
             precision=precision,
             device=device,
             threads=threads,
+            allow_cpu=allow_cpu,
             builder=builder(output, no_build),
             require_signature=require_signature,
         ) as embedder,
         bar("embedding", quiet) as progress,
     ):
+        output.fell_back(embedder.describe)
         result = calibrate_threshold(
             embedder, data, rates, limit=faces, seed=seed, occlusion=cover, progress=progress
         )

@@ -11,18 +11,20 @@ from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 
 if TYPE_CHECKING:
-    from edgeface.cli.engine import Builder
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import FaceResult, ImageResult
 
-__all__ = ["Backend", "Device", "Precision", "Threads", "register"]
+__all__ = ["AllowCpu", "Backend", "Device", "Precision", "Threads", "register"]
 
 MOST_NAMES = 4
 """Regions shown by name in a table; `--json` has all."""
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar, or `default`.")]
 GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
-Backend = Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")]
+Backend = Annotated[str, typer.Option(help="onnxruntime, onnxruntime-tensorrt, tensorrt or tensorrt-rtx.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+AllowCpu = Annotated[
+    bool, typer.Option("--allow-cpu", help="Where a GPU is asked for and none is there, run on the CPU and say so.")
+]
 Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")]
 MinFace = Annotated[int, typer.Option(help="Smallest face to look for, pixels.")]
@@ -45,6 +47,7 @@ def enroll(
     largest: Largest = False,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
+    allow_cpu: AllowCpu = False,
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
@@ -56,7 +59,7 @@ def enroll(
     """Add a person to a gallery, one template a picture; all pictures or none."""
     output = Output(json, quiet)
     with _open(
-        bundle, backend, precision, device, threads, min_face, builder(output, no_build), require_signature
+        output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
         with recognizer.open_gallery(gallery, create=True) as people:
@@ -74,6 +77,7 @@ def identify(
     threshold: Limit = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
+    allow_cpu: AllowCpu = False,
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
@@ -88,7 +92,7 @@ def identify(
     output = Output(json, quiet)
     with (
         _open(
-            bundle, backend, precision, device, threads, min_face, builder(output, no_build), require_signature
+            output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
         ) as recognizer,
         recognizer.open_gallery(gallery) as people,
     ):
@@ -144,6 +148,7 @@ def verify(
     largest: Largest = False,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
+    allow_cpu: AllowCpu = False,
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
@@ -155,7 +160,7 @@ def verify(
     """Whether two pictures show one person. Exit code 1 when they do not."""
     output = Output(json, quiet)
     with _open(
-        bundle, backend, precision, device, threads, min_face, builder(output, no_build), require_signature
+        output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         result = recognizer.verify(a, b, threshold, largest=largest)
     output.data(result.to_dict())
@@ -174,24 +179,29 @@ def verify(
 
 
 def _open(
+    output: Output,
     bundle: Path,
     backend: str,
     precision: str,
     device: str,
     threads: int,
     min_face: int,
-    build: Builder | None,
+    allow_cpu: bool,
+    no_build: bool,
     signed_by: Path | None,
 ) -> Recognizer:
     from edgeface_runtime.recognizer import Recognizer
 
-    return Recognizer.from_bundle(
+    recognizer = Recognizer.from_bundle(
         bundle,
         backend,
         precision,
         device,
         threads,
         min_face=min_face,
-        builder=build,
+        allow_cpu=allow_cpu,
+        builder=builder(output, no_build),
         require_signature=signed_by,
     )
+    output.fell_back(recognizer.describe())
+    return recognizer

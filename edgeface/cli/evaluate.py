@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.device import AllowCpu
 from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 
@@ -55,11 +56,14 @@ def evaluate(
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep what uncovered pictures are embedded to, and take it.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="For a bundle: onnxruntime, tensorrt, tensorrt-rtx.")] = "onnxruntime",
+    backend: Annotated[
+        str, typer.Option(help="For a bundle: onnxruntime, onnxruntime-tensorrt, tensorrt or tensorrt-rtx.")
+    ] = "onnxruntime",
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    allow_cpu: AllowCpu = False,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
     no_build: NoBuild = False,
     require_signature: Signed = None,
@@ -98,6 +102,7 @@ def evaluate(
                 "precision": precision,
                 "device": device,
                 "threads": threads,
+                "allow_cpu": allow_cpu,
                 "builder": builder(output, no_build),
                 "require_signature": require_signature,
             },

@@ -52,7 +52,7 @@ class Asked:
     scores: Path | None
     cache: Path | None
     opening: dict[str, Any]
-    """backend, precision, device, threads, builder, require_signature."""
+    """backend, precision, device, threads, allow_cpu, builder, require_signature."""
 
 
 def run(asked: Asked, output: Output) -> None:
@@ -88,6 +88,7 @@ def run(asked: Asked, output: Output) -> None:
         discarded=asked.discarded,
         **asked.opening,
     ) as matcher:
+        output.fell_back(matcher.describe())
         result, cached = _measure(asked, asked.model, matcher, output, "embedding")
     data = {**result.to_dict(), **cached}
     other = None
@@ -246,6 +247,7 @@ def _covered(asked: Asked, output: Output) -> None:
     from edgeface.evaluation.open_matcher import open_segmenter
 
     with open_embedder(asked.model, **asked.opening) as embedder, bar("looking", output.quiet) as progress:
+        output.fell_back(embedder.describe)
         measures: dict[str, Any] = {} if embedder.shares is None else {"mask": embedder.shares}
         if asked.segmenter is not None:
             segment, size = open_segmenter(asked.segmenter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,12 @@ class Output:
         """One line on stderr, unless quiet."""
         if not self.quiet:
             sys.stderr.write(printable(message) + "\n")
+
+    def fell_back(self, ran_on: Mapping[str, Any]) -> None:
+        """Say on stderr, even when quiet, that what ran is not what was asked for; `ran_on`: what really ran."""
+        reason = ran_on.get("fallback")
+        if reason is not None:
+            sys.stderr.write(printable(f"no GPU ({reason}): running on the CPU, as --allow-cpu permits") + "\n")
 
     def wrote(self, path: Path) -> None:
         """Say what was written."""

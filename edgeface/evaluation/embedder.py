@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface_runtime.align import CROP_SIZE
+from edgeface_runtime.backends.allow_cpu import Placed
 from edgeface_runtime.embedding import to_batch
-from edgeface_runtime.errors import InputError
+from edgeface_runtime.errors import DeviceError, InputError
 from edgeface_runtime.manifest import InputSpec
 from edgeface_runtime.signature import required_key
 
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
     from edgeface.models import FaceNet
     from edgeface_runtime.engine_open import EngineBuilder
 
-__all__ = ["Embedder", "checkpoint_embedder", "open_embedder", "refuse_unsigned", "torch_embedder"]
+__all__ = [
+    "Embedder",
+    "checkpoint_embedder",
+    "open_embedder",
+    "place_torch",
+    "refuse_unsigned",
+    "torch_embedder",
+    "torch_facts",
+]
 
 Faces = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -68,17 +77,42 @@ def torch_embedder(model: FaceNet, device: str = "cpu") -> Embedder:
         found: Vectors = (1 - mask.float()).flatten(1).mean(1).cpu().numpy()
         return found
 
-    describe = {"backend": "torch", "version": str(torch.__version__), "device": device}
-    return Embedder(run, describe, size=size, shares=shares if model.spec.mask else None)
+    return Embedder(run, torch_facts(device), size=size, shares=shares if model.spec.mask else None)
 
 
-def checkpoint_embedder(path: Path, device: str = "auto", threads: int = 0) -> Embedder:
+def torch_facts(device: str) -> dict[str, Any]:
+    """What really runs, where PyTorch does: the same fields as a backend's."""
+    import torch
+
+    facts = {"backend": "torch", "provider": device.split(":")[0], "device": device, "precision": "fp32"}
+    return {**facts, "version": str(torch.__version__), "fallback": None}
+
+
+def place_torch(device: str, allow_cpu: bool = False) -> Placed:
+    """Where PyTorch runs: as asked, or with `allow_cpu` and no GPU on the CPU.
+
+    Raises:
+        DeviceError: a GPU is asked for and there is none, and the CPU is not allowed.
+    """
+    from edgeface.training.device import choose_device
+
+    try:
+        return Placed("torch", str(choose_device(device, 0)))
+    except DeviceError as exc:
+        if not allow_cpu:
+            raise
+        return Placed("torch", "cpu", f"torch on {device}", str(exc))
+
+
+def checkpoint_embedder(path: Path, device: str = "auto", threads: int = 0, allow_cpu: bool = False) -> Embedder:
     """Embed with a checkpoint; raises as `load_checkpoint`, DeviceError if the device is not there."""
     from edgeface.models import load_checkpoint
-    from edgeface.training.device import choose_device, prepare_cpu
+    from edgeface.training.device import prepare_cpu
 
     prepare_cpu(threads)
-    return torch_embedder(load_checkpoint(path).model, str(choose_device(device, 0)))
+    placed = place_torch(device, allow_cpu)
+    embedder = torch_embedder(load_checkpoint(path).model, placed.device)
+    return replace(embedder, describe={**embedder.describe, **placed.facts()})
 
 
 def refuse_unsigned(checkpoint: Path, require_signature: Path | None) -> None:
@@ -94,12 +128,14 @@ def open_embedder(
     precision: str = "auto",
     device: str = "auto",
     threads: int = 0,
+    allow_cpu: bool = False,
     builder: EngineBuilder | None = None,
     require_signature: Path | None = None,
 ) -> Embedder:
     """A checkpoint (`.safetensors`) or a bundle (folder or `.tar`).
 
     Args:
+        allow_cpu: the CPU will do where a GPU is asked for and none is there; `describe` then says so.
         builder: builds an engine for a bundle where none fits; None refuses.
         require_signature: public key that must have signed a bundle; see `Recognizer.from_bundle`.
 
@@ -109,7 +145,7 @@ def open_embedder(
     """
     if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt", ".bin"):
         refuse_unsigned(path, require_signature)
-        return checkpoint_embedder(path, device, threads)
+        return checkpoint_embedder(path, device, threads, allow_cpu)
     if path.suffix == ".npz":
         raise InputError(
             f"{path} is no network: give a checkpoint or a bundle; a dictionary is given as --dictionary"
@@ -119,7 +155,14 @@ def open_embedder(
     from edgeface_runtime.recognizer import Recognizer
 
     recognizer = Recognizer.from_bundle(
-        path, backend, precision, device, threads, builder=builder, require_signature=require_signature
+        path,
+        backend,
+        precision,
+        device,
+        threads,
+        allow_cpu=allow_cpu,
+        builder=builder,
+        require_signature=require_signature,
     )
 
     def shares(faces: Faces) -> Vectors:

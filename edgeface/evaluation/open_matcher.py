@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.evaluation.embedder import open_embedder, refuse_unsigned
+from edgeface.evaluation.embedder import open_embedder, place_torch, refuse_unsigned, torch_facts
 from edgeface.evaluation.masked import DictionaryMatcher, Parts, exact_look, segmented_look
 from edgeface.evaluation.matching import Covered, Matcher, PlainMatcher
 from edgeface.evaluation.pictures import Shot
@@ -22,6 +22,7 @@ from edgeface_runtime.manifest import InputSpec, read_manifest
 
 if TYPE_CHECKING:
     from edgeface.models import FaceNet
+    from edgeface_runtime.backends.allow_cpu import Placed
     from edgeface_runtime.engine_open import EngineBuilder
     from edgeface_runtime.recognizer import Recognizer
 
@@ -44,6 +45,7 @@ def open_matcher(
     precision: str = "auto",
     device: str = "auto",
     threads: int = 0,
+    allow_cpu: bool = False,
     builder: EngineBuilder | None = None,
     require_signature: Path | None = None,
 ) -> Iterator[Matcher]:
@@ -53,6 +55,7 @@ def open_matcher(
         dictionary: what `edgeface train --stage dictionary` made on this network.
         segmenter: its file, or `exact`; needed with a dictionary.
         discarded: what a discarded feature becomes (DISCARDED); None: as the dictionary says.
+        allow_cpu: the CPU will do where a GPU is asked for and none is there; the matcher's facts then say so.
         builder: see `open_embedder`, as for `require_signature`.
 
     Raises:
@@ -63,7 +66,7 @@ def open_matcher(
         raise InputError("--dictionary and --segmenter (a file, or exact) belong together: give both")
     if path.suffix == ".safetensors" and dictionary is not None and segmenter is not None:
         refuse_unsigned(path, require_signature)
-        yield _checkpoint_matcher(path, dictionary, segmenter, discarded, device, threads)
+        yield _checkpoint_matcher(path, dictionary, segmenter, discarded, place_torch(device, allow_cpu), threads)
         return
     if dictionary is not None:
         raise InputError(f"--dictionary belongs to a checkpoint; a bundle such as {path} carries its own")
@@ -71,7 +74,14 @@ def open_matcher(
         from edgeface_runtime.recognizer import Recognizer
 
         with Recognizer.from_bundle(
-            path, backend, precision, device, threads, builder=builder, require_signature=require_signature
+            path,
+            backend,
+            precision,
+            device,
+            threads,
+            allow_cpu=allow_cpu,
+            builder=builder,
+            require_signature=require_signature,
         ) as recognizer:
             yield _bundle_matcher(recognizer)
         return
@@ -81,6 +91,7 @@ def open_matcher(
         precision=precision,
         device=device,
         threads=threads,
+        allow_cpu=allow_cpu,
         builder=builder,
         require_signature=require_signature,
     ) as embedder:
@@ -112,7 +123,7 @@ def torch_parts(model: FaceNet, device: str = "cpu") -> Parts:
             found: NDArray[np.float32] = torch.nn.functional.normalize(out, dim=1).cpu().numpy()
         return found
 
-    return Parts(features, head, {"backend": "torch", "version": str(torch.__version__), "device": device})
+    return Parts(features, head, torch_facts(device))
 
 
 def open_segmenter(path: Path, device: str = "cpu") -> tuple[Callable[[Faces], NDArray[np.bool_]], tuple[int, int]]:
@@ -130,11 +141,11 @@ def open_segmenter(path: Path, device: str = "cpu") -> tuple[Callable[[Faces], N
 
 
 def _checkpoint_matcher(
-    path: Path, dictionary: Path, segmenter: Path, discarded: str | None, device: str, threads: int
+    path: Path, dictionary: Path, segmenter: Path, discarded: str | None, placed: Placed, threads: int
 ) -> Matcher:
     from edgeface.models import load_checkpoint
     from edgeface.models.digest import check_same_network
-    from edgeface.training.device import choose_device, prepare_cpu
+    from edgeface.training.device import prepare_cpu
 
     prepare_cpu(threads)
     masks = load_dictionary(dictionary)
@@ -143,15 +154,15 @@ def _checkpoint_matcher(
             masks = replace(masks, discarded=discarded)
         except ValueError as exc:
             raise InputError(f"{dictionary}: {exc}") from exc
-    place = str(choose_device(device, 0))
     model = load_checkpoint(path).model
     if model.spec.input_size != masks.input_size:
         raise InputError(f"{dictionary} is for faces of {masks.input_size}, {path} takes {model.spec.input_size}")
     check_same_network(masks, model, str(dictionary))
-    parts = torch_parts(model, place)
+    parts = torch_parts(model, placed.device)
+    parts = replace(parts, describe={**parts.describe, **placed.facts()})
     if str(segmenter) == EXACT:
         return DictionaryMatcher(masks, parts, exact_look(masks), "the test's own occluders")
-    segment, size = open_segmenter(segmenter, place)
+    segment, size = open_segmenter(segmenter, placed.device)
     if size != masks.input_size:
         raise InputError(f"{segmenter} is for faces of {size}, {path} takes {masks.input_size}")
     return DictionaryMatcher(masks, parts, segmented_look(masks, segment), f"segmenter {segmenter.name}")

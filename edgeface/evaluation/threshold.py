@@ -34,6 +34,8 @@ class ThresholdResult:
     genuine_pairs: int
     occlusion: str
     data: str
+    ran_on: dict[str, Any]
+    """What really ran."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,6 +99,7 @@ def calibrate_threshold(
         genuine_pairs=int(same.sum()),
         occlusion=occlusion.label if occlusion else "none",
         data=images.resolve().name,
+        ran_on=embedder.describe,
     )
 
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from edgeface.workflows.machine import describe_machine
-from edgeface_runtime.backends import BACKENDS
+from edgeface_runtime.backends import BACKENDS, runs_on_cpu
+from edgeface_runtime.backends.allow_cpu import Placed
 from edgeface_runtime.bundle import EXPORTED
 from edgeface_runtime.errors import InputError
 
@@ -45,7 +46,7 @@ class BenchmarkSettings:
     """How to measure."""
 
     backend: str = "onnxruntime"
-    """onnxruntime, tensorrt or tensorrt-rtx."""
+    """Key in BACKENDS."""
     device: str = "cpu"
     """cpu or cuda."""
     threads: int = 1
@@ -58,6 +59,10 @@ class BenchmarkSettings:
     """Timed rounds at batch 1; a batch of n gets runs / n of them, at least 5."""
     precision: str = "fp32"
     """Which of a bundle's models."""
+    fallback: str | None = None
+    """Why this is not the backend and device that were asked for; None where it is."""
+    asked: str = ""
+    """What was asked for then, such as `tensorrt on cuda`."""
     no_build: bool = False
     """Refuse where a bundle has no engine for this machine, instead of building one."""
 
@@ -137,11 +142,13 @@ def random_subjects(
     width: float = 1.0,
     precision: str = "fp32",
     backend: str = "onnxruntime",
+    device: str = "auto",
     note: Note = lambda _: None,
 ) -> list[Subject]:
     """Export a full-width network with random weights at every ratio (every group pruned alike) into `folder`.
 
-    INT8 is of the form that `backend` runs, calibrated on a few procedural faces: speed does not depend on ranges.
+    INT8 is of the form that `backend` runs on `device`, calibrated on a few procedural faces, since speed does not
+    depend on ranges.
     """
     import torch
 
@@ -165,7 +172,7 @@ def random_subjects(
         note(f"exporting ratio {ratio:g}")
         export_onnx(pruned.model, path)
         if precision.startswith("int8"):
-            _to_int8(path, "cpu" if precision == "int8" and backend == "onnxruntime" else "tensorrt")
+            _to_int8(path, "cpu" if precision == "int8" and runs_on_cpu(backend, device) else "tensorrt")
         if precision.endswith("fp16"):
             to_fp16(path, path)
         report = pruned.report
@@ -175,14 +182,14 @@ def random_subjects(
     return subjects
 
 
-def _to_int8(path: Path, scheme: str) -> None:
+def _to_int8(path: Path, form: Literal["cpu", "tensorrt"]) -> None:
     from edgeface.data.sample import sample_faces
     from edgeface_calibration.int8_ranges import measure_ranges
     from edgeface_export.int8 import to_int8
     from edgeface_export.parity import to_input
 
     ranges = measure_ranges(path, [to_input(sample_faces(None, 4).crops)], "minmax")
-    to_int8(path, path, ranges, scheme)
+    to_int8(path, path, ranges, form)
 
 
 def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[str, list[tuple[float, int]]]:
@@ -267,12 +274,14 @@ def benchmark(
             row if index == 0 else replace(row, not_faster=_slower(rows[index - 1], row))
             for index, row in enumerate(rows)
         )
-        return BenchmarkReport(rows, weights, settings, backends[0].describe(), describe_machine(), caveat)
+        placed = Placed(settings.backend, settings.device, settings.asked, settings.fallback)
+        ran_on = {"precision": settings.precision, **backends[0].describe(), **placed.facts()}
+        return BenchmarkReport(rows, weights, settings, ran_on, describe_machine(), caveat)
 
 
 def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: Note) -> Path:
     """The file the backend opens: the ONNX itself, or an engine compiled from it."""
-    if settings.backend == "onnxruntime":
+    if BACKENDS[settings.backend].file == "onnx":
         return subject.model
     if subject.bundle is not None and (kept := _kept_engine(subject, settings)) is not None:
         note(f"{subject.label}: engine {kept}")

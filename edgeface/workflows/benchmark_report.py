@@ -42,7 +42,8 @@ def headline(report: BenchmarkReport) -> list[str]:
     """How it was measured, in words."""
     settings, ran, machine = report.settings, report.ran_on, report.machine
     kind = "random weights: cost only, no accuracy" if report.weights == "random" else "trained weights"
-    where = ", ".join(f"{key} {value}" for key, value in ran.items() if not isinstance(value, dict | list))
+    shown = {key: value for key, value in ran.items() if key != "precision" and value is not None}
+    where = ", ".join(f"{key} {value}" for key, value in shown.items() if not isinstance(value, dict | list))
     lines = [f"{kind}; {settings.precision}; {where}"]
     if report.caveat:
         lines.append(report.caveat)

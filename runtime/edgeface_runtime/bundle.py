@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeface_runtime.archive import Unpacked, forget_unpacked, pack_bundle, unpack_bundle
+from edgeface_runtime.backends import runs_on_cpu
 from edgeface_runtime.cache import remembered_sha256
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.manifest import (
@@ -66,9 +67,8 @@ class Bundle:
 
     def variant(self, precision: str, backend: str, device: str = "auto") -> str:
         """Key among the models of what runs: INT8 on a CPU has a graph of its own."""
-        on_cpu = backend == "onnxruntime" and device in ("auto", "cpu")
         own = f"{precision}-cpu"
-        return own if on_cpu and own in self.manifest.models else precision
+        return own if own in self.manifest.models and runs_on_cpu(backend, device) else precision
 
     def model_path(self, precision: str = "fp32") -> Path:
         """The ONNX file of a precision.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from edgeface_runtime.backends import Backend, open_backend
+from edgeface_runtime.backends import BACKENDS, Backend, open_backend
 from edgeface_runtime.bundle import Bundle
 from edgeface_runtime.dictionary import load_dictionary
 from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.dictionary_model import DictionaryModel
-from edgeface_runtime.engine import FLAVOURS
 from edgeface_runtime.engine_open import EngineBuilder, open_bundle_engine
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.split_backend import SplitBackend
@@ -34,7 +33,8 @@ def open_model(
     must have signed an engine. Raises as that does.
     """
     entry = bundle.manifest.dictionary
-    if entry is not None and backend in FLAVOURS:
+    by_engine = BACKENDS[backend].file == "engine"
+    if entry is not None and by_engine:
         raise InputError(
             f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
             f"leave --backend {backend} out"
@@ -43,7 +43,7 @@ def open_model(
     model = bundle.model_path(key)
     if entry is not None:
         return _open_parts(bundle, entry, backend, key, device, threads)
-    if backend in FLAVOURS:
+    if by_engine:
         return open_bundle_engine(bundle, backend, precision, device, engine, builder, signed_by), None
     return open_backend(backend, model, device, threads), None
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE, align
-from edgeface_runtime.backends import BACKENDS, Backend, check_threads
+from edgeface_runtime.backends import Backend, backend_kind, check_threads
+from edgeface_runtime.backends.allow_cpu import Placed, place
 from edgeface_runtime.box_crop import box_crop
 from edgeface_runtime.bundle import Bundle, open_bundle
 from edgeface_runtime.closing import Closing
@@ -20,7 +21,6 @@ from edgeface_runtime.covered_part import covered_part
 from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
-from edgeface_runtime.engine import FLAVOURS
 from edgeface_runtime.engine_open import EngineBuilder
 from edgeface_runtime.errors import ArtefactError, FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
@@ -54,6 +54,7 @@ class Recognizer(Closing):
         min_face: smallest face MTCNN looks for, pixels.
         threads: CPU threads of MTCNN, at most 256; 0 leaves it to the backend.
         masking: what matches covered faces, for a bundle with a mask dictionary; closed with this object.
+        placed: what was asked for, for `describe`; None: what the backend is.
 
     Raises:
         InputError: `threads` is out of its range.
@@ -69,6 +70,7 @@ class Recognizer(Closing):
         min_face: int = 40,
         threads: int = 1,
         masking: DictionaryModel | None = None,
+        placed: Placed | None = None,
     ) -> None:
         check_threads(threads)
         if (bundle.manifest.dictionary is None) != (masking is None):
@@ -86,6 +88,7 @@ class Recognizer(Closing):
         self.backend = backend
         self.precision = precision
         self.masking = masking
+        self.placed = Placed(backend.name, backend.device) if placed is None else placed
         self._detector = detector
         self._min_face = min_face
         self._threads = threads
@@ -102,6 +105,7 @@ class Recognizer(Closing):
         *,
         engine: str | Path | None = None,
         min_face: int = 40,
+        allow_cpu: bool = False,
         builder: EngineBuilder | None = None,
         require_signature: str | Path | None = None,
     ) -> Recognizer:
@@ -109,35 +113,42 @@ class Recognizer(Closing):
 
         Args:
             path: a bundle's folder or `.tar`.
-            backend: onnxruntime, tensorrt or tensorrt-rtx.
+            backend: onnxruntime, onnxruntime-tensorrt, tensorrt or tensorrt-rtx.
             precision: fp32, fp16 or int8, as far as the bundle has it; auto is fp16 for TensorRT, else fp32.
             device: auto, cpu, cuda or cuda:N; auto is the CPU for onnxruntime and GPU 0 for the others.
             threads: CPU threads, at most 256; 0 leaves it to the backend.
             engine: for the TensorRT backends; by default the one kept for this model and machine (engine_place.py).
             min_face: smallest face to look for, pixels.
+            allow_cpu: where a GPU is asked for and none is there, ONNX Runtime on the CPU instead of an error;
+                `describe` then says so.
             builder: builds an engine where there is none that may be loaded here; None refuses, with the command.
             require_signature: public key (PEM) that must have signed the bundle and an engine; None takes the one
                 EDGEFACE_REQUIRE_SIGNATURE names, if any.
 
         Raises:
             InputError: no such bundle, backend, precision or engine, too many threads, or a dictionary model on a
-                backend other than onnxruntime.
+                backend that runs engines.
             ArtefactError: the bundle or engine is damaged, foreign, too new, or not signed as required.
             DeviceError: not the device that was asked for.
             MissingExtraError: the backend's package is not installed.
         """
-        if backend not in BACKENDS:
-            raise InputError(f"unknown backend {backend!r}: known are {', '.join(BACKENDS)}")
+        placed = place(backend, device, allow_cpu)
+        backend, device = placed.backend, placed.device
         check_threads(threads)
         if precision == "auto":
-            precision = "fp16" if backend in FLAVOURS else "fp32"
+            precision = backend_kind(backend).precision
         key = required_key(require_signature)
         bundle = open_bundle(path, full=key is not None)
         if key is not None:
             check_bundle_signature(bundle, key)
+            if backend == "onnxruntime-tensorrt":
+                raise InputError(
+                    f"{backend} keeps engines of its own, which carry no signature: use --backend tensorrt, "
+                    "or do not require a signature"
+                )
         loaded, masking = open_model(bundle, backend, precision, device, threads, engine, builder, key)
         try:
-            return cls(bundle, loaded, precision, None, min_face, threads or 1, masking)
+            return cls(bundle, loaded, precision, None, min_face, threads or 1, masking, placed)
         except BaseException:
             loaded.close()
             if masking is not None:
@@ -155,7 +166,10 @@ class Recognizer(Closing):
         self.backend.close()
 
     def describe(self) -> dict[str, Any]:
-        """The model, and what really runs it: backend, provider, device, version, threads."""
+        """The model, and what really runs it: backend, provider, device, version, threads.
+
+        `fallback` says why that is not what was asked for (`asked`), and is None where it is.
+        """
         manifest = self.bundle.manifest
         return {
             "model": manifest.name,
@@ -164,6 +178,7 @@ class Recognizer(Closing):
             "masking": manifest.masking,
             "ratio": manifest.ratio.achieved,
             **self.backend.describe(),
+            **self.placed.facts(),
         }
 
     def open_gallery(self, path: str | Path, create: bool = False) -> Gallery:

@@ -399,7 +399,7 @@ FLAGS = [
     ("benchmark --batch one", "--batch takes whole numbers"),
     ("benchmark --runs 0", "--runs must be at least 1"),
     ("benchmark --precision fp8", "unknown --precision 'fp8'"),
-    ("benchmark --backend best", "unknown --backend 'best'"),
+    ("benchmark --backend best", "unknown backend 'best': known are onnxruntime, onnxruntime-tensorrt"),
     ("benchmark --mask best", "unknown --mask 'best'"),
     ("benchmark {bundle} --out {text}", "is a file: name a folder"),
     ("demo --out {new} --ratios 1.5", "--ratios must lie between 0 and 0.9"),

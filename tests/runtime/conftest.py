@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.backends.driver import require_gpu
+from edgeface_runtime.engine import Profile, Sidecar, write_sidecar
+from edgeface_runtime.errors import DeviceError
+from edgeface_runtime.files import sha256_file
 from edgeface_runtime.manifest import Manifest, write_manifest
 
 
@@ -89,3 +93,43 @@ def tiny_bundle(tmp_path: Path, tiny_weights: tuple[Path, np.ndarray]) -> Callab
         return folder
 
     return make
+
+
+@pytest.fixture
+def no_driver() -> str:
+    """Why no GPU can be used here; empty when one can."""
+    try:
+        require_gpu()
+    except DeviceError as exc:
+        return str(exc)
+    return ""
+
+
+@pytest.fixture
+def build_rtx() -> Callable[[Path, Path], None]:
+    """Makes a real engine and sidecar by TensorRT-RTX, which needs no GPU to build: (ONNX file, engine)."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt_rtx: pip install 'edgeface[rtx]'")
+
+    def build(onnx_path: Path, out: Path) -> None:
+        builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
+        assert parser.parse(onnx_path.read_bytes())
+        config = builder.create_builder_config()
+        profile = builder.create_optimization_profile()
+        profile.set_shape("input", (1, 3, 112, 96), (2, 3, 112, 96), (4, 3, 112, 96))
+        config.add_optimization_profile(profile)
+        out.write_bytes(bytes(builder.build_serialized_network(network, config)))
+        write_sidecar(
+            out,
+            Sidecar(
+                flavour="tensorrt-rtx",
+                tensorrt_version=trt.__version__,
+                onnx_sha256=sha256_file(onnx_path),
+                engine_sha256=sha256_file(out),
+                precision="fp32",
+                profile=Profile(1, 2, 4),
+            ),
+        )
+
+    return build

@@ -214,6 +214,11 @@ def test_a_recogniser_asks_before_anything_is_loaded(
 ) -> None:
     folder = tiny_bundle()
     sign_bundle(folder, keys.own.private)
+    refused(
+        lambda: Recognizer.from_bundle(folder, "onnxruntime-tensorrt", "fp32", require_signature=keys.own.public),
+        "keeps engines of its own, which carry no signature",
+        InputError,
+    )
     with Recognizer.from_bundle(folder, threads=1, require_signature=keys.own.public):
         pass
 

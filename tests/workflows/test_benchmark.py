@@ -91,7 +91,7 @@ def test_speed_up_and_throughput_by_hand(measured: Any) -> None:
     assert [row.parameters for row in report.rows] == [100, 99, 98]
     assert not any(row.not_faster for row in report.rows)
     assert [backend.path.name for backend in opened] == ["0.onnx", "1.onnx", "2.onnx"]
-    assert report.ran_on == {"backend": "quick", "device": "cpu"}
+    assert report.ran_on == {"backend": "quick", "device": "cpu", "precision": "fp32", "fallback": None}
 
 
 def test_a_ratio_that_is_not_faster_is_marked(measured: Any) -> None:
@@ -157,13 +157,14 @@ def test_counts_of_random_networks_fall(tmp_path: Path) -> None:
 def test_random_networks_in_int8_are_of_the_backend_that_runs_them(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs onnx")
     kinds = {}
-    for backend in ("onnxruntime", "tensorrt"):
-        folder = tmp_path / backend
+    for backend, device in (("onnxruntime", "cpu"), ("onnxruntime", "cuda"), ("tensorrt", "auto")):
+        folder = tmp_path / f"{backend}-{device}"
         folder.mkdir()
-        (subject,) = random_subjects((0.4,), folder, width=0.125, precision="int8", backend=backend)
-        kinds[backend] = {tensor.data_type for tensor in onnx.load(subject.model).graph.initializer}
-    assert onnx.TensorProto.UINT8 in kinds["onnxruntime"]
-    assert onnx.TensorProto.INT8 in kinds["tensorrt"] and onnx.TensorProto.UINT8 not in kinds["tensorrt"]
+        (subject,) = random_subjects((0.4,), folder, width=0.125, precision="int8", backend=backend, device=device)
+        kinds[folder.name] = {tensor.data_type for tensor in onnx.load(subject.model).graph.initializer}
+    assert onnx.TensorProto.UINT8 in kinds["onnxruntime-cpu"]
+    for name in ("onnxruntime-cuda", "tensorrt-auto"):
+        assert onnx.TensorProto.INT8 in kinds[name] and onnx.TensorProto.UINT8 not in kinds[name]
     with pytest.raises(InputError, match="unknown --precision 'int4': choose one of fp32, fp16, int8"):
         random_subjects((0,), tmp_path, precision="int4")
 

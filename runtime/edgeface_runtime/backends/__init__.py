@@ -1,22 +1,34 @@
 """What runs a network: ONNX Runtime, TensorRT or TensorRT-RTX, each a small class used as a context manager.
 
-A backend runs where it was asked to or says why not; it never falls back on its own.
+A backend runs where it was asked to or says why not; it never falls back on its own (see allow_cpu.py). BACKENDS is
+where a backend's name gets its meaning: what it opens, and its device and precision where none was asked for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["BACKENDS", "Backend", "check_batch", "check_threads", "open_backend", "parse_device"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Kind",
+    "backend_kind",
+    "check_batch",
+    "check_threads",
+    "open_backend",
+    "parse_device",
+    "runs_on_cpu",
+]
 
 MAX_THREADS = 256
 """ONNX Runtime starts every thread it is told to: with thousands, loading a network takes minutes."""
@@ -65,6 +77,12 @@ def _onnxruntime(path: Path, device: str, threads: int) -> Backend:
     return OnnxRuntimeBackend(path, device, threads)
 
 
+def _onnxruntime_tensorrt(path: Path, device: str, threads: int) -> Backend:
+    from edgeface_runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(path, device, threads, name="onnxruntime-tensorrt")
+
+
 def _tensorrt(path: Path, device: str, threads: int) -> Backend:
     from edgeface_runtime.backends.tensorrt import open_engine
 
@@ -77,19 +95,54 @@ def _tensorrt_rtx(path: Path, device: str, threads: int) -> Backend:
     return open_engine(path, "tensorrt-rtx", device)
 
 
-BACKENDS: dict[str, Callable[[Path, str, int], Backend]] = {
-    "onnxruntime": _onnxruntime,
-    "tensorrt": _tensorrt,
-    "tensorrt-rtx": _tensorrt_rtx,
+@dataclass(frozen=True)
+class Kind:
+    """What can be said of a backend before it is opened."""
+
+    open: Callable[[Path, str, int], Backend]
+    """Path, device and threads -> the backend."""
+    file: Literal["onnx", "engine"]
+    """What it opens: the model itself, or an engine built from it."""
+    device: Literal["cpu", "cuda"]
+    """What `auto` means."""
+    precision: Literal["fp32", "fp16"]
+    """What `auto` means."""
+
+
+BACKENDS: dict[str, Kind] = {
+    "onnxruntime": Kind(_onnxruntime, "onnx", "cpu", "fp32"),
+    "onnxruntime-tensorrt": Kind(_onnxruntime_tensorrt, "onnx", "cuda", "fp16"),
+    "tensorrt": Kind(_tensorrt, "engine", "cuda", "fp16"),
+    "tensorrt-rtx": Kind(_tensorrt_rtx, "engine", "cuda", "fp16"),
 }
+
+
+def backend_kind(name: str) -> Kind:
+    """What a backend of that name is.
+
+    Raises:
+        InputError: unknown; the known ones are listed.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"unknown backend {name!r}: known are {', '.join(BACKENDS)}")
+    return BACKENDS[name]
+
+
+def runs_on_cpu(backend: str, device: str) -> bool:
+    """Whether that backend on that device computes on the CPU, where INT8 has a graph of its own.
+
+    Raises:
+        InputError: an unknown backend or device.
+    """
+    return parse_device(device, backend_kind(backend).device) is None
 
 
 def open_backend(name: str, model_path: Path | str, device: str = "auto", threads: int = 0) -> Backend:
     """Load a network.
 
     Args:
-        name: onnxruntime, tensorrt or tensorrt-rtx.
-        model_path: an ONNX file; for the TensorRT backends an engine with its sidecar beside it.
+        name: key in BACKENDS.
+        model_path: an ONNX file; for tensorrt and tensorrt-rtx an engine with its sidecar beside it.
         device: cpu, cuda or cuda:N. `auto` is the CPU for onnxruntime and GPU 0 for the others.
         threads: CPU threads within one operator, at most 256; 0 leaves it to the backend.
 
@@ -99,10 +152,9 @@ def open_backend(name: str, model_path: Path | str, device: str = "auto", thread
         ArtefactError: the file is damaged or foreign.
         DeviceError: not the device that was asked for.
     """
-    if name not in BACKENDS:
-        raise InputError(f"unknown backend {name!r}: known are {', '.join(BACKENDS)}")
+    kind = backend_kind(name)
     check_threads(threads)
-    return BACKENDS[name](Path(model_path), device, threads)
+    return kind.open(Path(model_path), device, threads)
 
 
 def parse_device(device: str, auto: str) -> int | None:

@@ -7,12 +7,15 @@ Both work in the device's primary context, so that they share it with TensorRT. 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
+from edgeface_runtime.backends.cuda_graphs import CudaPythonGraphs, Graphs
 from edgeface_runtime.errors import DeviceError, EngineError, MissingExtraError
 
 __all__ = ["Cuda", "CudaPython", "PyCuda", "open_cuda"]
@@ -22,6 +25,8 @@ class Cuda(Protocol):
     """Memory and streams of one GPU. Pointers and streams are plain integers (addresses)."""
 
     name: str
+    graphs: Graphs | None
+    """Captures CUDA graphs; None where this package cannot."""
 
     def active(self) -> contextlib.AbstractContextManager[None]:
         """Make this GPU the calling thread's own for a while."""
@@ -31,6 +36,12 @@ class Cuda(Protocol):
 
     def free(self, pointer: int) -> None:
         """Give memory back."""
+
+    def allocate_host(self, size_bytes: int) -> npt.NDArray[np.uint8]:
+        """Page-locked host memory, (size_bytes,) uint8; DeviceError when there is not enough."""
+
+    def free_host(self, memory: npt.NDArray[np.uint8]) -> None:
+        """Give what `allocate_host` gave back; no array may look into it any more."""
 
     def new_stream(self) -> int:
         """A new stream."""
@@ -59,6 +70,7 @@ class CudaPython:
     def __init__(self, index: int = 0, runtime: Any = None) -> None:
         self._runtime = runtime if runtime is not None else _cuda_python_runtime()
         self._index = index
+        self.graphs: Graphs | None = CudaPythonGraphs(self._runtime, self._call)
         self._call("cudaSetDevice", index)
 
     def _call(self, function: str, *args: Any) -> Any:
@@ -85,6 +97,15 @@ class CudaPython:
     def free(self, pointer: int) -> None:
         """See `Cuda`."""
         self._call("cudaFree", pointer)
+
+    def allocate_host(self, size_bytes: int) -> npt.NDArray[np.uint8]:
+        """See `Cuda`."""
+        address = int(self._call("cudaHostAlloc", size_bytes, self._runtime.cudaHostAllocDefault))
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size_bytes).from_address(address))
+
+    def free_host(self, memory: npt.NDArray[np.uint8]) -> None:
+        """See `Cuda`."""
+        self._call("cudaFreeHost", memory.ctypes.data)
 
     def new_stream(self) -> int:
         """See `Cuda`."""
@@ -113,9 +134,10 @@ class CudaPython:
 
 
 class PyCuda:
-    """By pycuda."""
+    """By pycuda, which knows no CUDA graphs."""
 
     name = "pycuda"
+    graphs: Graphs | None = None
 
     def __init__(self, index: int = 0, driver: Any = None) -> None:
         self._driver = driver if driver is not None else importlib.import_module("pycuda.driver")
@@ -152,6 +174,17 @@ class PyCuda:
         with self._mapped("free"):
             self._held.pop(pointer).free()
 
+    def allocate_host(self, size_bytes: int) -> npt.NDArray[np.uint8]:
+        """See `Cuda`."""
+        with self._mapped("pagelocked_empty"):
+            memory: npt.NDArray[np.uint8] = self._driver.pagelocked_empty(size_bytes, np.uint8)
+        return memory
+
+    def free_host(self, memory: npt.NDArray[np.uint8]) -> None:
+        """See `Cuda`."""
+        with self._mapped("free"):
+            memory.base.free()  # type: ignore[union-attr]
+
     def new_stream(self) -> int:
         """See `Cuda`."""
         with self._mapped("Stream"):
@@ -185,6 +218,8 @@ class PyCuda:
 
 
 def _failed(function: str, why: str) -> DeviceError:
+    if function in ("cudaHostAlloc", "pagelocked_empty"):
+        return DeviceError(f"the host has not enough memory to lock ({function}: {why}): use a smaller --max-batch")
     if "memory" in why.lower() and "alloc" in f"{function} {why}".lower():
         return DeviceError(
             f"the GPU has not enough free memory ({function}: {why}): build with a smaller --max-batch"

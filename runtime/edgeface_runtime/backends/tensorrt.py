@@ -1,13 +1,15 @@
 """Engines of TensorRT or TensorRT-RTX: strongly typed plans with one dynamic batch axis.
 
 The order matters: driver, package, sidecar, hash, and only then the plan is deserialised (see engine_check.py).
-Batches larger than the profile's largest are split; nothing is padded.
+Batches larger than the profile's largest are split; nothing is padded. Buffers and stream are made once and stay;
+GpuOptions says what more there is to make copies and launches cheaper.
 """
 
 from __future__ import annotations
 
 import importlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import numpy.typing as npt
 
 from edgeface_runtime.backends import check_batch, parse_device
 from edgeface_runtime.backends.cuda import Cuda, open_cuda
+from edgeface_runtime.backends.cuda_graphs import Replays
 from edgeface_runtime.backends.driver import Gpu, require_gpu
+from edgeface_runtime.backends.gpu_buffers import Buffers, GpuOptions
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.engine import BUILD_AGAIN, FLAVOURS
 from edgeface_runtime.engine_check import CheckedEngine, Here, build_command, checked_engine
@@ -116,6 +120,8 @@ class TensorRTBackend(Closing):
         plan: the engine's content, as it was checked; None reads `path`.
         host_code: the plan carries its own runtime (version compatible), which TensorRT must be allowed to run.
         again: what mends a plan that TensorRT refuses, for messages.
+        options: what more to use of the GPU. CUDA graphs need cuda-python: with pycuda they are off, and `describe`
+            says so.
     """
 
     def __init__(
@@ -129,12 +135,15 @@ class TensorRTBackend(Closing):
         plan: bytes | None = None,
         host_code: bool = False,
         again: str = BUILD_AGAIN,
+        options: GpuOptions | None = None,
     ) -> None:
         self.name = flavour
         self.device = f"cuda:{gpu.index}"
         self._path, self._trt, self._cuda, self._gpu = path, trt, cuda, gpu
         self._lock = threading.Lock()
-        self._buffers: dict[str, int] = {}
+        self._options = options or GpuOptions()
+        self._buffers = Buffers(cuda, self._options.pinned)
+        self._replays: Replays | None = None
         self._stream: int | None = None
         self._context: Any = None
         self._engine: Any = None
@@ -174,11 +183,14 @@ class TensorRTBackend(Closing):
         if not self._context.set_input_shape(self._input, (self._max_batch, *self._sample)):
             raise EngineError(f"engine {self._path} refuses its own profile ({self._logger.last}): {self._again}")
         self._stream = self._cuda.new_stream()
+        self._rest: dict[str, tuple[int, ...]] = {}
         for name in names:
-            shape = tuple(self._context.get_tensor_shape(name))
+            shape = tuple(int(n) for n in self._context.get_tensor_shape(name))
+            self._rest[name] = shape[1:]
             size_bytes = int(np.prod(shape)) * np.dtype(self._dtypes[name]).itemsize
-            self._buffers[name] = self._cuda.allocate(size_bytes)
-            self._context.set_tensor_address(name, self._buffers[name])
+            self._context.set_tensor_address(name, self._buffers.add(name, size_bytes))
+        if self._options.graph and self._cuda.graphs is not None:
+            self._replays = Replays(self._cuda.graphs, self._stream, self._prepared, self._cuda.synchronize)
 
     def _dtype(self, name: str) -> type[np.generic]:
         kind = str(self._engine.get_tensor_dtype(name)).rsplit(".", 1)[-1]
@@ -195,11 +207,11 @@ class TensorRTBackend(Closing):
                 return
             self._open = False
             with self._cuda.active():
-                # In this order: the context uses the engine, the engine uses the runtime.
+                # In this order: graphs use their contexts, a context the engine, the engine the runtime.
+                if self._replays is not None:
+                    self._replays.free()
                 self._context = self._engine = self._runtime = None
-                for pointer in self._buffers.values():
-                    self._cuda.free(pointer)
-                self._buffers.clear()
+                self._buffers.free()
                 if self._stream is not None:
                     self._cuda.free_stream(self._stream)
                     self._stream = None
@@ -225,20 +237,42 @@ class TensorRTBackend(Closing):
                 f"engine {self._path.name} takes {self._min_batch} faces or more at a time, not {len(batch)}: "
                 f"{self._again}"
             )
-        if not self._context.set_input_shape(self._input, batch.shape):
-            raise EngineError(f"engine {self._path.name} refuses the shape {batch.shape} ({self._logger.last})")
-        feed = np.ascontiguousarray(batch, dtype=self._dtypes[self._input])
+        feed = self._buffers.staged(self._input, batch, self._dtypes[self._input])
         answers = {
-            name: np.empty(tuple(self._context.get_tensor_shape(name)), dtype=self._dtypes[name])
+            name: self._buffers.landing(name, (len(batch), *self._rest[name]), self._dtypes[name])
             for name in self._outputs
         }
-        self._cuda.upload(self._buffers[self._input], feed, self._stream)
-        if not self._context.execute_async_v3(self._stream):
-            raise EngineError(f"engine {self._path.name} failed ({self._logger.last}): {self._again}")
+        self._cuda.upload(self._buffers.pointers[self._input], feed, self._stream)
+        if self._replays is None:
+            self._shape(self._context, len(batch))
+            self._enqueue(self._context)
+        else:
+            self._replays.run(len(batch))
         for name, answer in answers.items():
-            self._cuda.download(answer, self._buffers[name], self._stream)
+            self._cuda.download(answer, self._buffers.pointers[name], self._stream)
         self._cuda.synchronize(self._stream)
-        return {name: np.asarray(answer, dtype=np.float32) for name, answer in answers.items()}
+        return {name: np.array(answer, dtype=np.float32) for name, answer in answers.items()}
+
+    def _shape(self, context: Any, batch: int) -> None:
+        shape = (batch, *self._sample)
+        if not context.set_input_shape(self._input, shape):
+            raise EngineError(f"engine {self._path.name} refuses the shape {shape} ({self._logger.last})")
+
+    def _enqueue(self, context: Any) -> None:
+        if not context.execute_async_v3(self._stream):
+            raise EngineError(f"engine {self._path.name} failed ({self._logger.last}): {self._again}")
+
+    def _prepared(self, batch: int) -> Callable[[], None]:
+        """What enqueues a batch size in a context of its own."""
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise EngineError(
+                f"engine {self._path.name} gets no context for a graph ({self._logger.last}): run it without"
+            )
+        for name, pointer in self._buffers.pointers.items():
+            context.set_tensor_address(name, pointer)
+        self._shape(context, batch)
+        return lambda: self._enqueue(context)
 
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
@@ -251,8 +285,15 @@ class TensorRTBackend(Closing):
             "gpu": self._gpu.name,
             "compute_capability": self._gpu.compute_capability,
             "memory": self._cuda.name,
+            "pinned": self._options.pinned,
+            "graph": self._graph_words(),
             "max_batch": self._max_batch,
         }
+
+    def _graph_words(self) -> str:
+        if self._replays is not None:
+            return "on"
+        return f"off: {self._cuda.name} has no CUDA graphs" if self._options.graph else "off"
 
 
 def _logger(trt: Any) -> Any:
