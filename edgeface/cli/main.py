@@ -18,6 +18,7 @@ from edgeface.cli import (
     data,
     demo,
     device,
+    doctor,
     evaluate,
     export,
     gallery,
@@ -56,7 +57,7 @@ def main(
     """Train, prune, export and run recognition of partly covered faces."""
 
 
-for module in (train, convert, prune, evaluate, export, inspect, device, benchmark, demo, reproduce):
+for module in (train, convert, prune, evaluate, export, inspect, doctor, device, benchmark, demo, reproduce):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(calibrate.app, name="calibrate")

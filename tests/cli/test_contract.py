@@ -27,6 +27,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "export": ("CKPT", "--out --precision"),
     "build": ("BUNDLE", "--backend --max-batch"),
     "inspect": ("FILE|ARCH", ""),
+    "doctor": ("[BUNDLE]", ""),
     "calibrate threshold": ("BUNDLE", ""),
     "enroll": ("BUNDLE NAME IMAGE...", "--gallery"),
     "identify": ("BUNDLE IMAGE...", "--gallery --top"),

@@ -1,0 +1,90 @@
+"""What of one bundle runs here, precision by precision, and whether its engines are built and still good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeface_runtime.bundle import EXPORTED, Bundle
+from edgeface_runtime.doctor.backends import CPU, CUDA, try_models
+from edgeface_runtime.doctor.finding import Finding, missing, ok, problem
+from edgeface_runtime.doctor.host import Host
+from edgeface_runtime.engine import FLAVOURS, check_sidecar, engine_path, read_sidecar
+from edgeface_runtime.errors import EdgefaceError
+
+__all__ = ["probe_bundle"]
+
+
+def probe_bundle(host: Host, bundle: Bundle, runners: list[Finding]) -> list[Finding]:
+    """One finding for each way that runs here: the precisions it takes; for engines, whether they are there.
+
+    Args:
+        runners: of `find_runners`.
+    """
+    findings = []
+    for runner in runners:
+        if runner.state != "ok":
+            continue
+        backend, device = runner.facts["backend"], runner.facts["device"]
+        if backend in FLAVOURS:
+            findings += _engines(bundle, backend, runner.facts)
+        else:
+            findings.append(_loads(host, bundle, runner.part, backend, device))
+    return findings
+
+
+def _precisions(bundle: Bundle) -> list[str]:
+    return [name for name in bundle.manifest.models if name in EXPORTED or not name.endswith("-cpu")]
+
+
+def _loads(host: Host, bundle: Bundle, part: str, backend: str, device: str) -> Finding:
+    names = {name: bundle.model_path(bundle.variant(name, backend, device)) for name in _precisions(bundle)}
+    data = try_models(host, list(names.values()))
+    if isinstance(data, str):
+        return problem(part, f"onnxruntime does not load: {data}")
+    provider = CPU if device == "cpu" else CUDA
+    why = {name: data["tried"][str(path)].get(provider, "no such provider") for name, path in names.items()}
+    good = [name for name, reason in why.items() if reason == ""]
+    words = f"loads {', '.join(good) or 'nothing'}"
+    if "fp16" in good and device == "cpu":
+        words += " (fp16 is stored so, and computed in FP32)"
+    bad = {name: reason for name, reason in why.items() if reason}
+    if bad:
+        name, reason = next(iter(bad.items()))
+        mend = f"pip install --upgrade {'onnxruntime' if device == 'cpu' else 'onnxruntime-gpu'}"
+        return problem(part, f"{words}; {name} does not: {reason}", mend, precisions=good)
+    return ok(part, words, precisions=good)
+
+
+def _engines(bundle: Bundle, flavour: str, here: Mapping[str, Any]) -> list[Finding]:
+    if bundle.manifest.dictionary is not None:
+        return [missing(flavour, "bundles with a mask dictionary run on onnxruntime only")]
+    findings = []
+    for precision in _precisions(bundle):
+        part = f"{flavour}, {precision}"
+        build = f"edgeface build {bundle.source} --backend {flavour} --precision {precision}"
+        digest = bundle.model_sha256(precision)
+        engine = engine_path(digest, flavour)
+        if not engine.is_file():
+            findings.append(missing(part, "no engine built yet", build))
+            continue
+        findings.append(_engine(engine, part, flavour, digest, here, build))
+    return findings
+
+
+def _engine(engine: Path, part: str, flavour: str, digest: str, here: Mapping[str, Any], build: str) -> Finding:
+    gpu = here["gpu"]
+    try:
+        check_sidecar(
+            engine,
+            read_sidecar(engine),
+            flavour,
+            str(here["version"]),
+            gpu["name"],
+            gpu["compute_capability"],
+            digest,
+        )
+    except EdgefaceError as exc:
+        return problem(part, f"stale: {exc}", build, engine=str(engine))
+    return ok(part, f"engine {engine}", engine=str(engine))
