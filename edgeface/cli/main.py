@@ -14,6 +14,7 @@ from edgeface import __version__
 from edgeface.cli import (
     benchmark,
     calibrate,
+    compare,
     convert,
     data,
     demo,
@@ -57,7 +58,7 @@ def main(
     """Train, prune, export and run recognition of partly covered faces."""
 
 
-for module in (train, convert, prune, evaluate, export, inspect, doctor, device, benchmark, demo, reproduce):
+for module in (train, convert, prune, evaluate, export, inspect, compare, doctor, device, benchmark, demo, reproduce):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(calibrate.app, name="calibrate")

@@ -27,6 +27,10 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "export": ("CKPT", "--out --precision"),
     "build": ("BUNDLE", "--backend --max-batch"),
     "inspect": ("FILE|ARCH", ""),
+    "compare": (
+        "A [B]",
+        "--precision --backend --device --threads --batch --faces --count --rounds --gate --out",
+    ),
     "doctor": ("[BUNDLE]", ""),
     "calibrate threshold": ("BUNDLE", ""),
     "enroll": ("BUNDLE NAME IMAGE...", "--gallery"),
