@@ -7,6 +7,7 @@ the plan is deserialised: a plan is executable, so a foreign or damaged one is r
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "is_engine",
     "read_sidecar",
     "sidecar_path",
+    "write_layer_times",
     "write_sidecar",
 ]
 
@@ -135,6 +137,18 @@ def read_sidecar(engine: Path) -> Sidecar:
         return Sidecar(**{**texts, "profile": profile})
     except (KeyError, TypeError, ValueError) as exc:
         raise ArtefactError(f"{path} is damaged ({str(exc) or exc!r}): {again}") from exc
+
+
+def write_layer_times(engine: Path, times: Sequence[tuple[str, float]]) -> None:
+    """Keep how long each layer takes, name and milliseconds, in an engine's sidecar; its other fields stay.
+
+    Raises:
+        ArtefactError: there is no sidecar that can be read.
+    """
+    read_sidecar(engine)
+    path = sidecar_path(engine)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**data, "layer_times": [{"name": name, "ms": round(ms, 6)} for name, ms in times]})
 
 
 def is_engine(path: Path) -> bool:

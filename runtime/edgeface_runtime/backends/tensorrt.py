@@ -176,6 +176,10 @@ class TensorRTBackend(Closing):
         self._cuda.synchronize(self._stream)
         return {name: np.asarray(answer, dtype=np.float32) for name, answer in answers.items()}
 
+    def profiled(self) -> tuple[Any, Any, tuple[int, ...]]:
+        """For timing layers: the TensorRT module, the execution context, and the shape of the smallest batch."""
+        return self._trt, self._context, (self._min_batch, *self._sample)
+
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
         return {

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from edgeface_runtime.bundle import EXPORTED, Bundle
 from edgeface_runtime.doctor.backends import CPU, CUDA, try_models
+from edgeface_runtime.doctor.engine_here import check_engine
 from edgeface_runtime.doctor.finding import Finding, missing, ok, problem
 from edgeface_runtime.doctor.host import Host
-from edgeface_runtime.engine import FLAVOURS, check_sidecar, engine_path, read_sidecar
-from edgeface_runtime.errors import EdgefaceError
+from edgeface_runtime.engine import FLAVOURS, engine_path
 
 __all__ = ["probe_bundle"]
 
@@ -69,22 +68,5 @@ def _engines(bundle: Bundle, flavour: str, here: Mapping[str, Any]) -> list[Find
         if not engine.is_file():
             findings.append(missing(part, "no engine built yet", build))
             continue
-        findings.append(_engine(engine, part, flavour, digest, here, build))
+        findings.append(check_engine(engine, part, flavour, here, digest, build))
     return findings
-
-
-def _engine(engine: Path, part: str, flavour: str, digest: str, here: Mapping[str, Any], build: str) -> Finding:
-    gpu = here["gpu"]
-    try:
-        check_sidecar(
-            engine,
-            read_sidecar(engine),
-            flavour,
-            str(here["version"]),
-            gpu["name"],
-            gpu["compute_capability"],
-            digest,
-        )
-    except EdgefaceError as exc:
-        return problem(part, f"stale: {exc}", build, engine=str(engine))
-    return ok(part, f"engine {engine}", engine=str(engine))

@@ -8,7 +8,7 @@ from typing import Any
 from edgeface_runtime.doctor.backends import CPU, CUDA
 from edgeface_runtime.doctor.finding import Finding, missing, ok, problem
 
-__all__ = ["find_runners", "first_gpu"]
+__all__ = ["by_tensorrt", "find_runners", "first_gpu"]
 
 RTX_CAPABILITIES = (8.0, 8.6, 8.9, 12.0)
 """Compute capabilities TensorRT-RTX is known to support; 12 and all of its minor numbers."""
@@ -23,7 +23,7 @@ def first_gpu(found: Found) -> Mapping[str, Any] | None:
 
 def find_runners(found: Found) -> list[Finding]:
     """One finding for each way to run a network, by `found`: part -> finding."""
-    return [_on_cpu(found), _on_cuda(found), _by_tensorrt(found, "tensorrt"), _by_tensorrt(found, "tensorrt-rtx")]
+    return [_on_cpu(found), _on_cuda(found), by_tensorrt(found, "tensorrt"), by_tensorrt(found, "tensorrt-rtx")]
 
 
 def _on_cpu(found: Found) -> Finding:
@@ -46,7 +46,8 @@ def _on_cuda(found: Found) -> Finding:
     return problem(part, "see onnxruntime above", ort.mend)
 
 
-def _by_tensorrt(found: Found, flavour: str) -> Finding:
+def by_tensorrt(found: Found, flavour: str) -> Finding:
+    """Whether a TensorRT runs: the package, a GPU that it supports, and something to hold its memory."""
     package = found[flavour]
     gpu = first_gpu(found)
     if package.state != "ok":

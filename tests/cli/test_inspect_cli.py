@@ -1,0 +1,49 @@
+"""`edgeface inspect` through the entry point: what people read, and --profile without a GPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeface_runtime.engine import Profile, Sidecar, sidecar_path, write_sidecar
+
+
+def test_a_bundle_in_ten_seconds(cli: Callable[..., Any], chain: Any) -> None:
+    done = cli("inspect", chain.bundle)
+    assert (done.code, done.err) == (0, "")
+    first = dict(line.split(maxsplit=1) for line in done.out.splitlines()[:6])
+    assert list(first) == ["bundle", "model", "files", "input", "output", "masking"]
+    assert "112 high, 96 wide" in first["input"] and "covered_share" in first["output"]
+    assert "at a false match rate of 0.1" in done.out
+    assert "recognizer.fp16.onnx" in done.out and "tiny rank-1" in done.out
+    assert "{" not in done.out, "a raw dict is shown"
+
+
+def test_a_bundles_graph(cli: Callable[..., Any], chain: Any) -> None:
+    graph = cli("inspect", chain.bundle / "recognizer.fp16.onnx", "--json").data
+    assert graph["precision"] == "fp16"
+    assert graph["macs"] == cli("inspect", chain.bundle, "--json").data["macs"]
+
+
+def test_profiling_without_a_gpu_is_code_3(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeface_runtime.backends import tensorrt
+    from edgeface_runtime.errors import DeviceError
+
+    def none(index: int = 0) -> None:
+        raise DeviceError("no NVIDIA driver: install one")
+
+    monkeypatch.setattr(tensorrt, "require_gpu", none)
+    engine = tmp_path / "r.engine"
+    engine.write_bytes(b"plan")
+    digest = hashlib.sha256(b"plan").hexdigest()
+    write_sidecar(engine, Sidecar("tensorrt-rtx", "1.7", "c" * 64, digest, "fp16", Profile()))
+    before = sidecar_path(engine).read_bytes()
+    done = cli("inspect", engine, "--profile")
+    assert (done.code, done.out, done.err) == (3, "", "edgeface: no NVIDIA driver: install one\n")
+    assert sidecar_path(engine).read_bytes() == before
