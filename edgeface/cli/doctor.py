@@ -33,6 +33,7 @@ def doctor(
         from edgeface_runtime.bundle import open_bundle
 
         opened = open_bundle(bundle)
+    output.note("looking at this machine: packages are tried one by one, which takes some seconds")
     diagnosis = diagnose(bundle=opened)
     output.data(diagnosis.to_dict())
     group = ""

@@ -34,24 +34,27 @@ def compare_sheets(comparison: Comparison) -> list[Sheet]:
 def compare_lines(comparison: Comparison) -> list[str]:
     """How it was measured, and what a reader must know."""
     settings, machine = comparison.settings, comparison.machine
-    threads = comparison.sides[0].ran_on.get("threads")
+    threads = next((side.ran_on["threads"] for side in comparison.sides if side.ran_on.get("threads")), None)
+    used = "" if threads is None else f"{threads} CPU thread{'s' * (threads != 1)} on "
     lines = [
         f"{comparison.faces}; all sides in turn in one process, {settings.rounds} rounds at batch 1; "
-        f"{threads} CPU thread{'s' * (threads != 1)} on {machine['processor']}, {machine['cores']} cores"
+        f"{used}{machine['processor']}, {machine['cores']} cores"
     ]
     for side in comparison.sides[1:]:
         if side.apart:
             lines.append(f"{side.apart}: outputs not compared")
         elif side.agreement is not None and side.agreement.cosine_mean is None:
             lines.append(
-                f"{side.label} is another network than {comparison.sides[0].label}: its embeddings lie in a space of "
-                "their own, so the scores of all pairs are compared"
+                f"{side.label} is another network than {comparison.sides[0].label}: embeddings cannot be compared, so "
+                "the scores of all pairs are"
             )
     if any(side.model == "fp16" and side.ran_on.get("device") == "cpu" for side in comparison.sides):
         lines.append("fp16 on a CPU is stored so and computed in FP32: drift of FP16 arithmetic does not show here")
     noisy = [side.label for side in comparison.sides if any(t["spread"] > NOISY for t in side.latency_ms.values())]
     if noisy:
-        lines.append(f"noisy: the times of {', '.join(noisy)} spread by more than {NOISY:.0%} of their median")
+        lines.append(
+            f"noisy: the times of {', '.join(noisy)} spread by more than {NOISY:.0%} of their median: is something else running?"
+        )
     if settings.faces is None:
         lines.append("drawn faces show drift, not accuracy: give real ones with --faces")
     return lines

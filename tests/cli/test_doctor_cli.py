@@ -13,7 +13,7 @@ from edgeface_runtime.doctor import host
 
 def test_this_machine(cli: Callable[..., Any]) -> None:
     pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'edgeface[cpu]'")
-    done = cli("doctor", "--json")
+    done = cli("doctor", "--json", "--quiet")
     assert (done.code, done.err) == (0, "")
     found = {entry["part"]: entry for entry in done.data["findings"]}
     assert found["onnxruntime, cpu"]["state"] == "ok"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,26 @@ def test_a_bundles_graph(cli: Callable[..., Any], chain: Any) -> None:
     graph = cli("inspect", chain.bundle / "recognizer.fp16.onnx", "--json").data
     assert graph["precision"] == "fp16"
     assert graph["macs"] == cli("inspect", chain.bundle, "--json").data["macs"]
+
+
+def without(names: tuple[str, ...], *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`edgeface inspect` where packages are not installed."""
+    code = (
+        f"import sys\nfor name in {names!r}: sys.modules[name] = None\n"
+        f"sys.argv = ['edgeface', 'inspect', *{[str(argument) for argument in arguments]!r}]\n"
+        "from edgeface.cli.main import run\nrun()"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_what_a_device_lacks(chain: Any) -> None:
+    lacks = ("torch", "onnx", "onnxruntime", "safetensors", "matplotlib")
+    for file in (chain.bundle, chain.gallery):
+        done = without(lacks, file)
+        assert (done.returncode, done.stderr) == (0, "")
+    done = without(lacks, chain.bundle / "recognizer.onnx")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "edgeface: onnx is not installed: pip install 'edgeface[train]'\n"
 
 
 def test_profiling_without_a_gpu_is_code_3(
