@@ -47,6 +47,8 @@ def inspect(
 
     output = Output(json, quiet)
     if not file.exists() and str(file) in known_networks():
+        if profile:
+            raise InputError(f"--profile times the layers of an engine (.engine), not of {file}")
         size = None if input_size is None else sides(input_size, "--input-size")
         found = describe_network(NetworkAsked(str(file), width, head, stem_stride, mask, size, ratio))
     else:

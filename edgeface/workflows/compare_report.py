@@ -45,15 +45,16 @@ def compare_lines(comparison: Comparison) -> list[str]:
             lines.append(f"{side.apart}: outputs not compared")
         elif side.agreement is not None and side.agreement.cosine_mean is None:
             lines.append(
-                f"{side.label} is another network than {comparison.sides[0].label}: embeddings cannot be compared, so "
-                "the scores of all pairs are"
+                f"{side.label} is another network than {comparison.sides[0].label}: embeddings cannot be compared, "
+                "so the scores of all pairs are"
             )
     if any(side.model == "fp16" and side.ran_on.get("device") == "cpu" for side in comparison.sides):
         lines.append("fp16 on a CPU is stored so and computed in FP32: drift of FP16 arithmetic does not show here")
     noisy = [side.label for side in comparison.sides if any(t["spread"] > NOISY for t in side.latency_ms.values())]
     if noisy:
+        who = ", ".join(noisy)
         lines.append(
-            f"noisy: the times of {', '.join(noisy)} spread by more than {NOISY:.0%} of their median: is something else running?"
+            f"noisy: the times of {who} spread by more than {NOISY:.0%} of their median: is the machine busy?"
         )
     if settings.faces is None:
         lines.append("drawn faces show drift, not accuracy: give real ones with --faces")

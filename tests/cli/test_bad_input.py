@@ -166,6 +166,9 @@ BUNDLES = {
         "evaluate {{{bad}}} --images {{faces}} --protocol identify",
         "build {{{bad}}} --backend tensorrt-rtx --out {{new}}",
         "benchmark {{{bad}}} --out {{new}}",
+        "compare {{{bad}}} {{other}} --quiet",
+        "compare {{other}} {{{bad}}} --quiet --out {{new}}",
+        "doctor {{{bad}}}",
     ],
 )
 def test_bundles(cli: Cli, places: dict[str, Path], command: str, bad: str) -> None:
@@ -364,6 +367,7 @@ FLAGS = [
     ("inspect {bare_engine} --profile", "has no sidecar"),
     ("inspect {bundle} --profile", "--profile times the layers of an engine"),
     ("inspect {cut_onnx}", "is not a readable ONNX graph"),
+    ("inspect iresnet50 --profile", "--profile times the layers of an engine"),
     ("inspect {bundle} --width .5", "--width is for networks by name"),
     ("build {bundle} --backend best", "unknown --backend 'best'"),
     ("build {bundle} --precision int8 --backend tensorrt-rtx", "has no int8 model"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from edgeface_runtime.doctor import Diagnosis, Finding, Host, diagnose
 from edgeface_runtime.doctor.backends import CPU, CUDA, SMALL_MODEL
 from edgeface_runtime.doctor.cpu import probe_cpu
+from edgeface_runtime.doctor.gpu import probe_gpus
 from edgeface_runtime.doctor.host import Ran, run_program
 from edgeface_runtime.doctor.jetson import probe_jetson
 from edgeface_runtime.doctor.storage import probe_cache, probe_memory
@@ -126,6 +128,65 @@ def test_cuda_that_falls_back_is_no_cuda(tmp_path: Path) -> None:
     assert "cudnn" in found["onnxruntime"].mend
     assert found["onnxruntime, cuda"].state == "problem"
     assert found["onnxruntime, cpu"].state == "ok"
+
+
+def test_onnxruntime_for_a_gpu_on_a_machine_without_one(tmp_path: Path) -> None:
+    answers = {"import onnxruntime": ort((CUDA, CPU), **{CUDA: "CUDA failure 100: no device"})}
+    found = parts(diagnose(machine(tmp_path, answers, {"onnxruntime-gpu": "1.23.2"})))
+    assert (found["onnxruntime"].state, found["onnxruntime"].mend) == ("ok", "")
+    assert "waits for a GPU" in found["onnxruntime"].detail
+    assert found["onnxruntime, cpu"].state == "ok"
+
+
+def test_nothing_that_overwrites_onnxruntime_is_advised(tmp_path: Path) -> None:
+    answers = {"import onnxruntime": ort(), "libcuda.so.1": WORKS}
+    cpu = parts(diagnose(machine(tmp_path, answers, {"onnxruntime": "1.23.2"})))
+    assert cpu["cuDNN"].mend == ""
+    assert cpu["onnxruntime, cuda"].mend == "pip uninstall -y onnxruntime && pip install 'edgeface[gpu]'"
+    gpu = parts(diagnose(machine(tmp_path, answers, {"onnxruntime-gpu": "1.23.2"})))
+    assert gpu["cuDNN"].mend == "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    jetson = parts(diagnose(machine(tree(tmp_path, ORIN), answers, {"onnxruntime": "1.23.2"})))
+    assert "use TensorRT" in jetson["onnxruntime, cuda"].detail
+
+
+LIBCUDA = r"""
+#include <string.h>
+#include <stddef.h>
+int cuInit(unsigned flags) { return INIT; }
+int cuGetErrorName(int code, const char **text) { *text = "CUDA_ERROR_UNKNOWN"; return 0; }
+int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
+int cuDeviceGetCount(int *count) { *count = 2; return 0; }
+int cuDeviceGet(int *device, int index) { *device = 40 + index; return 0; }
+int cuDeviceGetName(char *name, int size, int device) { strcpy(name, device == 40 ? "Orin" : "Other"); return 0; }
+int cuDeviceGetAttribute(int *value, int number, int device) { *value = number == 75 ? 8 : 7; return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)(size_t)device; return device != 40; }
+int cuCtxSetCurrent(void *context) { return context != (void *)40; }
+int cuMemGetInfo_v2(size_t *free, size_t *total) { *free = 5000000000UL; *total = 8000000000UL; return 0; }
+"""
+
+
+@pytest.mark.parametrize("init", [0, 999])
+def test_the_driver_is_asked_as_its_interface_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, init: int
+) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler for a stand-in of libcuda")
+    (tmp_path / "cuda.c").write_text(LIBCUDA.replace("INIT", str(init)))
+    command = [compiler, "-shared", "-fPIC", "-o", str(tmp_path / "libcuda.so.1"), str(tmp_path / "cuda.c")]
+    assert run_program(command, 60).code == 0
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    text = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build\n"
+    findings = probe_gpus(Host(tree(tmp_path, {"proc/driver/nvidia/version": text}), {}))
+    if init:
+        (driver,) = findings
+        assert driver.state == "problem" and "cuInit says CUDA_ERROR_UNKNOWN" in driver.detail
+        assert driver.mend == "sudo modprobe nvidia_uvm"
+        return
+    driver, first, second = findings
+    assert driver.detail == "CUDA 12.6, kernel module 560.35.03"
+    assert first.detail == "Orin, compute capability 8.7, 5.0 of 8.0 GB free"
+    assert second.state == "problem" and "cannot be used: CUDA_ERROR_UNKNOWN" in second.detail
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from edgeface_runtime.doctor.packages import (
     probe_opencv,
     probe_torch,
 )
-from edgeface_runtime.doctor.runners import find_runners
+from edgeface_runtime.doctor.runners import find_runners, first_gpu, without_gpu
 from edgeface_runtime.doctor.storage import probe_cache, probe_data, probe_memory
 from edgeface_runtime.doctor.system import probe_python
 
@@ -87,6 +87,8 @@ def diagnose(host: Host | None = None, bundle: Bundle | None = None) -> Diagnosi
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(lambda probe: _guarded(host, *probe), PROBES))
     findings = [finding for result in results for finding in result]
+    if first_gpu({finding.part: finding for finding in findings}) is None:
+        findings = [without_gpu(finding) if finding.part == "onnxruntime" else finding for finding in findings]
     by_part = {finding.part: finding for finding in findings}
     runners = find_runners(by_part)
     findings += [replace(runner, group="backends") for runner in runners]

@@ -36,7 +36,9 @@ def probe_libraries(host: Host) -> list[Finding]:
     """One finding for the CUDA runtime and one for cuDNN, which ONNX Runtime's CUDA provider needs."""
     answer = host.python(SCRIPT, timeout_s=60)
     found = answer.data or {}
-    mend = "sudo apt install nvidia-jetpack" if host.jetson else "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    mend = "sudo apt install nvidia-jetpack" if host.jetson else ""
+    if not mend and "onnxruntime-gpu" in host.distributions:  # beside onnxruntime it would overwrite that
+        mend = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
     findings = []
     for part in ("CUDA runtime", "cuDNN"):
         entry = found.get(part)

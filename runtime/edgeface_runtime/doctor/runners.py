@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from edgeface_runtime.doctor.backends import CPU, CUDA
 from edgeface_runtime.doctor.finding import Finding, missing, ok, problem
 
-__all__ = ["by_tensorrt", "find_runners", "first_gpu"]
+__all__ = ["by_tensorrt", "find_runners", "first_gpu", "without_gpu"]
 
 RTX_CAPABILITIES = (8.0, 8.6, 8.9, 12.0)
 """Compute capabilities TensorRT-RTX is known to support; 12 and all of its minor numbers."""
@@ -19,6 +20,14 @@ Found = Mapping[str, Finding]
 def first_gpu(found: Found) -> Mapping[str, Any] | None:
     """Facts of the first GPU that works, or None."""
     return next((f.facts for part, f in found.items() if part.startswith("GPU ") and f.state == "ok"), None)
+
+
+def without_gpu(ort: Finding) -> Finding:
+    """What was found of ONNX Runtime where there is no GPU: that its CUDA does not start is then no problem."""
+    loads = ort.facts.get("loads", {})
+    if ort.state != "problem" or loads.get(CPU) != "" or not loads.get(CUDA) or "overwrite" in ort.detail:
+        return ort
+    return replace(ort, state="ok", detail=f"{ort.facts['version']}, its CUDA waits for a GPU", mend="")
 
 
 def find_runners(found: Found) -> list[Finding]:
@@ -40,6 +49,8 @@ def _on_cuda(found: Found) -> Finding:
         return missing(part, "there is no GPU that works")
     if why == "" and ort.state == "ok":
         return ok(part, "runs", backend="onnxruntime", device="cuda")
+    if why is None and "board" in found:
+        return missing(part, "there are no wheels with CUDA for a Jetson: use TensorRT")
     if why is None:
         mend = "pip uninstall -y onnxruntime && pip install 'edgeface[gpu]'"
         return missing(part, "the onnxruntime here has no CUDA", mend)
