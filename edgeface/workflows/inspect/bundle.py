@@ -116,7 +116,7 @@ def _precisions(bundle: Bundle) -> Sheet:
     columns = ["precision", "file", "MB", "cosine min", "mean", "faces", "kept FP32"]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    return Sheet("precisions, compared with the trained network", columns, rows)
+    return Sheet("precisions, compared with the original network", columns, rows)
 
 
 def _kept(told: Any, precision: str) -> int | None:

@@ -29,12 +29,21 @@ class Description:
 def entries(name: str, value: Any) -> list[Line]:
     """One line an entry of a dict or list; what is empty is a dash."""
     if isinstance(value, dict):
-        texts = [f"{key}: {entry}" for key, entry in value.items()]
+        texts = [f"{key}: {_words(entry)}" for key, entry in value.items()]
     elif isinstance(value, list | tuple):
-        texts = [str(entry) for entry in value]
+        texts = [_words(entry) for entry in value]
     else:
         texts = [] if value is None or value == "" else [str(value)]
     return [(name, text) for text in texts or ["-"]]
+
+
+def _words(value: Any) -> str:
+    """A value inside another, without brackets."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(entry)}" for key, entry in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def region_lines(name: str, value: Any, prefix: str = "") -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from edgeface_runtime.bundle import EXPORTED, Bundle
@@ -37,13 +38,26 @@ def _precisions(bundle: Bundle) -> list[str]:
     return [name for name in bundle.manifest.models if name in EXPORTED or not name.endswith("-cpu")]
 
 
+def _files(bundle: Bundle, precision: str, backend: str, device: str) -> list[Path]:
+    """The ONNX files that run in a precision; those of a dictionary model are its parts."""
+    entry = bundle.manifest.dictionary
+    if entry is None or precision not in entry.trunk or precision not in entry.head:
+        return [bundle.model_path(bundle.variant(precision, backend, device))]
+    return [bundle.folder / name for name in (entry.trunk[precision], entry.head[precision], entry.segmenter)]
+
+
 def _loads(host: Host, bundle: Bundle, part: str, backend: str, device: str) -> Finding:
-    names = {name: bundle.model_path(bundle.variant(name, backend, device)) for name in _precisions(bundle)}
-    data = try_models(host, list(names.values()))
+    files = {name: _files(bundle, name, backend, device) for name in _precisions(bundle)}
+    data = try_models(host, [path for paths in files.values() for path in paths])
     if isinstance(data, str):
         return problem(part, f"onnxruntime does not load: {data}")
     provider = CPU if device == "cpu" else CUDA
-    why = {name: data["tried"][str(path)].get(provider, "no such provider") for name, path in names.items()}
+    why = {
+        name: next(
+            (reason for path in paths if (reason := data["tried"][str(path)].get(provider, "no provider"))), ""
+        )
+        for name, paths in files.items()
+    }
     good = [name for name, reason in why.items() if reason == ""]
     words = f"loads {', '.join(good) or 'nothing'}"
     if "fp16" in good and device == "cpu":
