@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgeface_runtime.errors import ArtefactError, EdgefaceError, InputError
 from edgeface_runtime.files import require_file
 
-__all__ = ["LAYERS", "METHODS", "Ranges", "check_method", "measure_ranges", "silent"]
+__all__ = ["LAYERS", "METHODS", "Ranges", "check_method", "mapped", "measure_ranges", "silent"]
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "minmax": ("MinMax", {}),
@@ -65,7 +65,7 @@ def measure_ranges(graph: Path, batches: Iterable[NDArray[np.float32]], method: 
     name, options = METHODS[method]
     faces = 0
     # The calibrators print, and write the graph they run, with more outputs than ours, to a file.
-    with tempfile.TemporaryDirectory(prefix="edgeface-") as work, silent(), _mapped(graph):
+    with tempfile.TemporaryDirectory(prefix="edgeface-") as work, silent(), mapped(graph, "calibrated"):
         calibrator = calibrate.create_calibrator(
             graph,
             LAYERS,
@@ -116,12 +116,12 @@ def silent() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mapped(graph: Path) -> Iterator[None]:
-    """ONNX Runtime's exceptions have no common base."""
+def mapped(graph: Path, done: str) -> Iterator[None]:
+    """Turn whatever ONNX Runtime raises into ArtefactError: its exceptions have no common base. `done` is a verb."""
     try:
         yield
     except (EdgefaceError, ModuleNotFoundError, MemoryError):
         raise
     except Exception as exc:
         line = " ".join(str(exc).split())[:200]
-        raise ArtefactError(f"{graph}: cannot be calibrated ({line}): export it again") from exc
+        raise ArtefactError(f"{graph}: cannot be {done} ({line}): export it again") from exc

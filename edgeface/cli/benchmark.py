@@ -31,7 +31,9 @@ def benchmark(
     batch: Annotated[str, typer.Option(help="Batch sizes: 1 for latency, the others for throughput.")] = "1,8,32",
     runs: Annotated[int, typer.Option(help="Timed rounds at batch 1.")] = 40,
     warmup: Annotated[int, typer.Option(help="Untimed rounds first.")] = 5,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")
+    ] = "auto",
     mask: Annotated[str, typer.Option(help="Mask of the random-weight networks: decoder or none.")] = "decoder",
     width: Annotated[float, typer.Option(help="Width of the random-weight networks.")] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json, .md and the figures.")] = None,

@@ -1,4 +1,4 @@
-"""edgeface calibrate threshold."""
+"""edgeface calibrate threshold and int8."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from edgeface.cli.output import Json, Output, Quiet
-from edgeface.cli.parse import floats
+from edgeface.cli.parse import floats, words
+from edgeface.cli.precisions import Calibration, Count, Method, Pairs, int8_settings, show_precisions
 
 __all__ = ["app"]
 
@@ -30,7 +31,9 @@ def threshold(
         str, typer.Option(help="Covers one picture of every pair: none, random, mask, ...")
     ] = "none",
     seed: Annotated[int, typer.Option(help="Which faces, and the occluders.")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")
+    ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
     json: Json = False,
     quiet: Quiet = False,
@@ -60,3 +63,48 @@ def threshold(
         ("false match rate", "threshold", "genuine accepted"),
         [(rate, f"{value:.4f}", accepted[rate]) for rate, value in result.thresholds.items()],
     )
+
+
+@app.command()
+def int8(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar.")],
+    data: Annotated[Path, typer.Option(help="Identity folders of aligned faces, of the bundle's input size.")],
+    precision: Annotated[str, typer.Option(help="int8, int8+fp16, or both.")] = "int8",
+    count: Count = None,
+    pairs: Pairs = None,
+    calibration: Calibration = 256,
+    method: Method = "percentile",
+    force: Annotated[
+        bool, typer.Option("--force", help="Write what misses its gate, and say so in the manifest.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give a bundle INT8 models, calibrated on your own faces and judged against its FP32 model on others."""
+    from dataclasses import replace
+
+    from edgeface.cli.progress import phases
+    from edgeface.data.judged import judged_faces
+    from edgeface_export.add_precisions import add_precisions
+    from edgeface_export.judge import Judging
+    from edgeface_runtime.bundle import open_bundle
+    from edgeface_runtime.errors import InputError
+
+    output = Output(json, quiet)
+    wanted = words(precision)
+    if not wanted or not set(wanted) <= {"int8", "int8+fp16"}:
+        raise InputError(f"--precision {precision}: give int8, int8+fp16, or both")
+    spec = open_bundle(bundle).manifest.input
+    size = (spec.height, spec.width)
+    sample = judged_faces(data, count, pairs, size)
+    settings = int8_settings(data, sample, calibration, method, size)
+    with phases(quiet) as progress:
+        manifest = add_precisions(
+            bundle,
+            wanted,
+            Judging(sample.crops, sample.pairs, accept=force, progress=progress),
+            replace(settings, progress=progress),
+        )
+    output.wrote(bundle)
+    output.data({"bundle": str(bundle), "compared_on": sample.source, **manifest.to_dict()})
+    show_precisions(output, manifest, sample)

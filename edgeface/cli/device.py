@@ -21,7 +21,7 @@ Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or
 GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
 Backend = Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, or auto: fp16 for TensorRT, else fp32.")]
+Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")]
 MinFace = Annotated[int, typer.Option(help="Smallest face to look for, pixels.")]
 Largest = Annotated[bool, typer.Option("--largest", help="Of several faces take the most prominent.")]

@@ -13,6 +13,7 @@ import typer
 from edgeface import __version__
 from edgeface.cli import (
     benchmark,
+    build,
     calibrate,
     compare,
     convert,
@@ -58,7 +59,22 @@ def main(
     """Train, prune, export and run recognition of partly covered faces."""
 
 
-for module in (train, convert, prune, evaluate, export, inspect, compare, doctor, device, benchmark, demo, reproduce):
+MODULES = (
+    train,
+    convert,
+    prune,
+    evaluate,
+    export,
+    build,
+    inspect,
+    compare,
+    doctor,
+    device,
+    benchmark,
+    demo,
+    reproduce,
+)
+for module in MODULES:
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(calibrate.app, name="calibrate")

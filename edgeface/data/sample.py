@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edgeface.data.synthetic import synth_face
 from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.errors import ImageError, InputError
 
-__all__ = ["FaceSample", "sample_faces"]
+__all__ = ["FaceSample", "read_some", "sample_faces"]
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,33 @@ def sample_faces(
     if count < 1:
         raise InputError(f"{flag} must be at least 1, got {count}")
     if folder is None:
-        crops = [synth_face(number, 0, seed) for number in range(count)]
+        drawn = [synth_face(number, 0, seed) for number in range(count)]
         if size != CROP_SIZE:
-            crops = [np.asarray(cv2.resize(crop, size[::-1]), np.uint8) for crop in crops]
-        return FaceSample(np.stack(crops), "procedural faces")
+            drawn = [np.asarray(cv2.resize(crop, size[::-1]), np.uint8) for crop in drawn]
+        return FaceSample(np.stack(drawn), "procedural faces")
     samples = scan(folder).samples
-    crops = []
-    for index in np.random.default_rng(seed).permutation(len(samples)):
+    order = np.random.default_rng(seed).permutation(len(samples))
+    crops, _ = read_some([samples[index][0] for index in order], count, size, folder)
+    return FaceSample(crops, f"faces of {folder.resolve().name}")
+
+
+def read_some(
+    paths: Sequence[Path], count: int, size: tuple[int, int], folder: Path
+) -> tuple[NDArray[np.uint8], tuple[Path, ...]]:
+    """The first `count` crops that can be read, (N, H, W, 3) uint8 BGR, and where they lie.
+
+    Raises:
+        InputError: none can be read, of `folder`.
+    """
+    crops, read = [], []
+    for path in paths:
         try:
-            crops.append(read_crop(samples[index][0], size))
+            crops.append(read_crop(path, size))
         except ImageError:
             continue  # a sample needs only enough of them; training lists what it skips
+        read.append(path)
         if len(crops) == count:
             break
     if not crops:
         raise InputError(f"{folder} holds no readable face")
-    return FaceSample(np.stack(crops), f"faces of {folder.resolve().name}")
+    return np.stack(crops), tuple(read)

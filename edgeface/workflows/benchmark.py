@@ -160,10 +160,10 @@ def random_subjects(
         path = folder / f"ratio_{ratio:g}.onnx"
         note(f"exporting ratio {ratio:g}")
         export_onnx(pruned.model, path)
-        if precision == "fp16":
+        if precision.startswith("int8"):
+            _to_int8(path, "cpu" if precision == "int8" and backend == "onnxruntime" else "tensorrt")
+        if precision.endswith("fp16"):
             to_fp16(path, path)
-        elif precision == "int8":
-            _to_int8(path, backend)
         report = pruned.report
         subjects.append(
             Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
@@ -171,14 +171,14 @@ def random_subjects(
     return subjects
 
 
-def _to_int8(path: Path, backend: str) -> None:
+def _to_int8(path: Path, scheme: str) -> None:
     from edgeface.data.sample import sample_faces
     from edgeface_calibration.int8_ranges import measure_ranges
     from edgeface_export.int8 import to_int8
     from edgeface_export.parity import to_input
 
     ranges = measure_ranges(path, [to_input(sample_faces(None, 4).crops)], "minmax")
-    to_int8(path, path, ranges, "cpu" if backend == "onnxruntime" else "tensorrt")
+    to_int8(path, path, ranges, scheme)
 
 
 def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[str, list[tuple[float, int]]]:
@@ -264,11 +264,12 @@ def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: N
     """The file the backend opens: the ONNX itself, or an engine compiled from it."""
     if settings.backend == "onnxruntime":
         return subject.model
-    from edgeface_export.build import build_engine
+    from edgeface_export.build import BuildSettings, build_engine
 
     note(f"building an engine for {subject.label}")
     out = work / f"{subject.model.stem}.engine"
-    build_engine(subject.model, out, settings.backend, precision=settings.precision, max_batch=max(settings.batches))
+    wanted = BuildSettings(precision=settings.precision, max_batch=max(settings.batches))
+    build_engine(subject.model, out, settings.backend, wanted)
     return out
 
 

@@ -38,7 +38,7 @@ class Side:
         entry = manifest.dictionary
         if entry is None:
             return manifest.files[manifest.models[self.model]].size_bytes
-        names = (entry.trunk[self.precision], entry.head[self.precision], entry.segmenter, entry.masks)
+        names = (entry.trunk[self.model], entry.head[self.model], entry.segmenter, entry.masks)
         return sum(manifest.files[name].size_bytes for name in names)
 
     def apart(self, other: Side) -> str:

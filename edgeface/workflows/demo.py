@@ -255,7 +255,7 @@ def _engine(bundle: Path, folder: Path, note: Note) -> str:
     from edgeface_runtime.bundle import open_bundle
 
     path = folder / "recognizer.engine"
-    built = build_engine(open_bundle(bundle).model_path("fp16"), path, "tensorrt-rtx", max_batch=8)
+    built = build_engine(open_bundle(bundle).model_path("fp16"), path, "tensorrt-rtx")
     note(
         f"engine: {built.flavour} {built.precision}, {built.build_s:.1f} s"
         + (f", {built.note}" if built.note else "")

@@ -9,13 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeface_export.build import BuiltEngine, build_engine
+    from edgeface_export.build import BuildSettings, BuiltEngine, build_engine, prepare_build, run_build
     from edgeface_export.bundle_writer import write_bundle
     from edgeface_export.onnx_export import Exported, export_onnx
     from edgeface_export.parity import Parity, compare
-    from edgeface_export.precision import HalfReport, half_cosine, to_fp16
+    from edgeface_export.precision import HalfReport, to_fp16
 
 __all__ = [
+    "BuildSettings",
     "BuiltEngine",
     "Exported",
     "HalfReport",
@@ -23,12 +24,14 @@ __all__ = [
     "build_engine",
     "compare",
     "export_onnx",
-    "half_cosine",
+    "prepare_build",
+    "run_build",
     "to_fp16",
     "write_bundle",
 ]
 
 _HOMES = {
+    "BuildSettings": "build",
     "BuiltEngine": "build",
     "Exported": "onnx_export",
     "HalfReport": "precision",
@@ -36,7 +39,8 @@ _HOMES = {
     "build_engine": "build",
     "compare": "parity",
     "export_onnx": "onnx_export",
-    "half_cosine": "precision",
+    "prepare_build": "build",
+    "run_build": "build",
     "to_fp16": "precision",
     "write_bundle": "bundle_writer",
 }

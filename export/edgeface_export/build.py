@@ -6,236 +6,125 @@ builds without any GPU; TensorRT needs the one the engine is for. Needs neither 
 
 from __future__ import annotations
 
-import re
+import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeface_export.trt_module import TrtLog, find_gpu, load_trt, trt_log
-from edgeface_runtime.bundle import EXPORTED
-from edgeface_runtime.engine import Profile, Sidecar, write_sidecar
-from edgeface_runtime.errors import ArtefactError, EngineError, InputError
-from edgeface_runtime.files import require_file, sha256_file, write_bytes
+from edgeface_export.build_monitor import Progress, watch
+from edgeface_export.build_parse import INPUT
+from edgeface_export.build_prepare import PreparedBuild, prepare_build
+from edgeface_export.build_settings import BuildSettings
+from edgeface_export.built_engine import NO_GPU, NO_TYPES, READ_BACK, BuiltEngine
+from edgeface_export.layer_inspect import LayerReport
+from edgeface_export.read_back import read_back
+from edgeface_export.timing_cache import save_cache
+from edgeface_export.trt_module import one_line
+from edgeface_export.workspace import is_memory, memory_mend
+from edgeface_runtime.backends.driver import Gpu
+from edgeface_runtime.engine import write_sidecar
+from edgeface_runtime.errors import EngineError
+from edgeface_runtime.files import write_bytes
 
-__all__ = ["BuiltEngine", "Progress", "build_engine"]
+__all__ = [
+    "BuildSettings",
+    "BuiltEngine",
+    "PreparedBuild",
+    "Progress",
+    "build_engine",
+    "prepare_build",
+    "run_build",
+]
 
-Progress = Callable[[str, int, int], None]
-"""Called with a phase's name, steps done and steps in all."""
-
-INPUT = "input"
-PRECISIONS = ("fp32", "fp16", "int8")
-TYPES = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "int8"}
-"""TensorRT's name of a type -> ours; others keep their own in lower case."""
-NOT_READ_BACK = "counted in the parsed network, not read back from the engine"
-
-
-@dataclass(frozen=True)
-class BuiltEngine(Sidecar):
-    """A sidecar with what only the build knows; readers of the sidecar pass over these fields."""
-
-    layers: Mapping[str, int] = field(default_factory=dict)
-    """Type of a layer's output -> layers, constants left out."""
-    layers_note: str = NOT_READ_BACK
-    note: str | None = None
-    """Such as: built without a GPU."""
-    workspace_mib: int | None = None
-    """Limit of the build's scratch memory, MiB; None: TensorRT's own."""
-    build_s: float = 0.0
-    """Time parsing and building took, seconds."""
+WIDER = 3
+"""Names that stand in a note."""
 
 
 def build_engine(
     onnx: Path,
     out: Path,
     backend: str = "tensorrt",
+    settings: BuildSettings | None = None,
     *,
-    precision: str = "fp16",
-    max_batch: int = 8,
-    opt_batch: int = 1,
-    workspace_mib: int | None = None,
     progress: Progress | None = None,
 ) -> BuiltEngine:
-    """Build the ONNX file `onnx` into the engine `out` and its sidecar, both written atomically.
+    """Build the ONNX file `onnx` into the engine `out` and its sidecar. Raises as its two halves do."""
+    return run_build(prepare_build(onnx, backend, settings), out, progress)
 
-    Args:
-        precision: what the graph must be; one of another precision is refused.
-        max_batch: largest batch the engine takes; 1 is the smallest.
-        opt_batch: batch it is tuned for.
+
+def run_build(prepared: PreparedBuild, out: Path, progress: Progress | None = None) -> BuiltEngine:
+    """Build what was prepared, judge its layers where there is a GPU, and write the engine `out` and its sidecar.
+
+    Both are written atomically, and only when all went well.
 
     Raises:
-        InputError: a bad flag, a missing file, or `out` cannot be written.
-        MissingExtraError: the backend's package is not installed.
-        ArtefactError: `onnx` is not an ONNX graph, or not one of this project's recognisers.
-        DeviceError: `tensorrt` without a GPU.
-        EngineError: TensorRT refuses a node, the graph is of another precision, or the build fails.
+        InputError: `out` cannot be written.
+        EngineError: the build fails, or the engine does not load or is not of the precision asked for.
     """
-    _check_flags(precision, max_batch, opt_batch, workspace_mib)
-    require_file(onnx, "ONNX file")
-    module = load_trt(backend)
-    gpu = find_gpu(backend)
     start = time.perf_counter()
-    log = trt_log(module)
-    log.errors = []
-    builder = _made(module.Builder(log.logger), "builder", log)
-    # Required by TensorRT 10, the only kind there is in 11.
-    strongly_typed = 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = _made(builder.create_network(strongly_typed), "network", log)
-    content = onnx.read_bytes()
-    _parse(module, network, log, onnx, content)
-    layers = _layer_types(module, network)
-    _check_network(onnx, network, layers, precision)
-    config = _configure(module, builder, network, (1, opt_batch, max_batch), workspace_mib)
-    plan = _build(module, builder, network, config, progress, log, onnx)
-    build_s = time.perf_counter() - start
-    write_bytes(out, plan)
-    built = BuiltEngine(
-        flavour=backend,
-        tensorrt_version=str(module.__version__),
-        onnx_sha256=sha256_file(onnx),
-        engine_sha256=sha256_file(out),
-        precision=precision,
-        profile=Profile(1, opt_batch, max_batch),
-        gpu=gpu.name if gpu else None,
-        compute_capability=gpu.compute_capability if gpu else None,
-        driver=gpu.driver if gpu else None,
-        layers=layers,
-        note=None if gpu else "built without a GPU",
-        workspace_mib=workspace_mib,
-        build_s=round(build_s, 3),
+    settings = prepared.settings
+    content = _build(prepared, progress)
+    report = None
+    if prepared.gpu is not None:
+        sides = tuple(prepared.network.get_input(0).shape)[1:]
+        shape = (INPUT, (settings.opt_batch, *sides))
+        allow = settings.version_compatible
+        report = read_back(prepared.module, prepared.log, content, shape, prepared.types, settings.precision, allow)
+    built = replace(
+        prepared.plan,
+        engine_sha256=hashlib.sha256(content).hexdigest(),
+        build_s=round(prepared.plan.build_s + time.perf_counter() - start, 3),
+        **_read(report, prepared.gpu, settings.precision),
     )
+    write_bytes(out, content)
+    if settings.timing_cache is not None:
+        failed = save_cache(prepared.config, settings.timing_cache, prepared.owner)
+        if failed is not None:
+            built = replace(built, timing_cache=f"{built.timing_cache}; not written: {failed}")
     write_sidecar(out, built)
     return built
 
 
-def _check_flags(precision: str, max_batch: int, opt_batch: int, workspace_mib: int | None) -> None:
-    if precision not in PRECISIONS:
-        raise InputError(f"unknown --precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    if max_batch < 1:
-        raise InputError(f"--max-batch must be at least 1, got {max_batch}")
-    if not 1 <= opt_batch <= max_batch:
-        raise InputError(f"--opt-batch must be 1 to --max-batch ({max_batch}), got {opt_batch}")
-    if workspace_mib is not None and workspace_mib < 1:
-        raise InputError(f"--workspace must be at least 1, got {workspace_mib}")
-
-
-def _parse(module: Any, network: Any, log: TrtLog, onnx: Path, content: bytes) -> None:
-    parser = module.OnnxParser(network, log.logger)
-    if not parser.parse(content):
-        errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        unreadable = {"MODEL_DESERIALIZE_FAILED", "INVALID_GRAPH"}
-        if errors and errors[0].code().name in unreadable and not errors[0].node_name():
-            raise ArtefactError(f"{onnx} is not a readable ONNX graph: damaged or truncated: export it again")
-        raise EngineError(f"{onnx.name}: TensorRT refuses {_describe(errors, log)}")
-    if network.num_inputs == 0 or network.num_outputs == 0:
-        raise ArtefactError(f"{onnx} is not an ONNX graph: it has no inputs or outputs")
-
-
-def _describe(errors: list[Any], log: TrtLog) -> str:
-    if not errors:
-        return f"it: {_last(log)}"
-    first = errors[0]
-    where = f"node {first.node_name()} ({first.node_operator()})" if first.node_name() else "it"
-    # Where building a layer fails, the parser only says so; the builder's own line before it has the reason.
-    reasons = [line for line in log.errors if "ModelImporter" not in line]
-    reason = _one_line(reasons[0] if reasons else first.desc())
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{where}: {reason}{more}"
-
-
-def _layer_types(module: Any, network: Any) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        if layer.type != module.LayerType.CONSTANT and layer.num_outputs:
-            name = layer.get_output(0).dtype.name
-            counts[TYPES.get(name, name.lower())] += 1
-            if layer.type == module.LayerType.QUANTIZE:
-                counts["quantize"] += 1
-    return dict(sorted(counts.items()))
-
-
-def _check_network(onnx: Path, network: Any, layers: Mapping[str, int], precision: str) -> None:
-    names = [network.get_input(index).name for index in range(network.num_inputs)]
-    if names != [INPUT]:
-        raise ArtefactError(f"{onnx}: expected one input named {INPUT}, found {', '.join(names)}: export it again")
-    shape = tuple(network.get_input(0).shape)
-    if len(shape) != 4 or shape[0] != -1 or min(shape[1:]) < 1:
-        raise ArtefactError(f"{onnx}: its input is {shape}, not (batch, 3, H, W) with a free batch: export it again")
-    found = "int8" if "quantize" in layers else "fp16" if layers.get("fp16") else "fp32"
-    if found != precision:
-        mend = f"export it with --precision {precision}" if precision in EXPORTED else f"give --precision {found}"
-        raise EngineError(
-            f"{onnx.name} is an {found} graph (layers: {', '.join(f'{n} {t}' for t, n in layers.items())}), "
-            f"{precision} was asked for: {mend}"
-        )
-
-
-def _configure(
-    module: Any, builder: Any, network: Any, batches: tuple[int, int, int], workspace_mib: int | None
-) -> Any:
-    config = builder.create_builder_config()
-    if workspace_mib is not None:
-        config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, workspace_mib << 20)
-    profile = builder.create_optimization_profile()
-    sides = tuple(network.get_input(0).shape)[1:]
-    profile.set_shape(INPUT, *[(batch, *sides) for batch in batches])
-    if config.add_optimization_profile(profile) < 0:
-        raise EngineError(f"TensorRT refuses the optimisation profile {batches}: choose a smaller --max-batch")
-    return config
-
-
-def _build(
-    module: Any, builder: Any, network: Any, config: Any, progress: Progress | None, log: TrtLog, onnx: Path
-) -> bytes:
+def _build(prepared: PreparedBuild, progress: Progress | None) -> bytes:
     stopped: list[BaseException] = []
-    if progress is not None and hasattr(module, "IProgressMonitor"):
-        config.progress_monitor = _monitor(module, progress, stopped)
-    plan = builder.build_serialized_network(network, config)
+    log = prepared.log
+    log.start()
+    if progress is not None:
+        watch(prepared.module, prepared.config, progress, stopped)
+    try:
+        content = prepared.builder.build_serialized_network(prepared.network, prepared.config)
+    except MemoryError as exc:
+        mend = memory_mend(prepared.plan.workspace_mib, prepared.plan.profile.max_batch)
+        raise EngineError(f"TensorRT could not build an engine: {mend}") from exc
     if stopped:
         raise stopped[0]
-    if plan is None:
-        raise EngineError(f"{onnx.name}: TensorRT could not build an engine: {_last(log)}")
-    return bytes(plan)
+    if content is None:
+        raise EngineError(f"TensorRT could not build an engine: {_why(prepared)}")
+    return bytes(content)
 
 
-def _monitor(module: Any, progress: Progress, stopped: list[BaseException]) -> Any:
-    """Passes steps on; an exception in `progress` (Ctrl-C too) stops the build and is raised after it."""
-
-    class Monitor(module.IProgressMonitor):
-        def __init__(self) -> None:
-            module.IProgressMonitor.__init__(self)
-            self.steps: dict[str, int] = {}
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self.steps[phase_name] = num_steps
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            if not stopped:
-                try:
-                    progress(phase_name, step + 1, self.steps.get(phase_name, step + 1))
-                except BaseException as exc:  # it must not unwind through TensorRT
-                    stopped.append(exc)
-            return not stopped
-
-        def phase_finish(self, phase_name: str) -> None:
-            self.steps.pop(phase_name, None)
-
-    return Monitor()
+def _why(prepared: PreparedBuild) -> str:
+    """TensorRT's reason, with what to do where that is known."""
+    log, plan = prepared.log, prepared.plan
+    short = [line for line in log.errors if is_memory(line)]
+    if short:
+        return f"{one_line(short[-1])}: {memory_mend(plan.workspace_mib, plan.profile.max_batch)}"
+    if plan.version_compatible and "libnvinfer_lean" in log.last:
+        return f"{log.last}: install TensorRT's lean runtime, or leave out --version-compatible"
+    return log.last
 
 
-def _made(thing: Any, what: str, log: TrtLog) -> Any:
-    if thing is None:
-        raise EngineError(f"TensorRT could not make a {what}: {_last(log)}")
-    return thing
-
-
-def _last(log: TrtLog) -> str:
-    return _one_line(log.errors[-1]) if log.errors else "it gave no reason"
-
-
-def _one_line(text: str) -> str:
-    """One line without TensorRT's own source positions."""
-    return " ".join(re.sub(r"\.? In [\w:~]+ at /[^\s)]*", "", text).split())
+def _read(report: LayerReport | None, gpu: Gpu | None, precision: str) -> dict[str, Any]:
+    """Fields of the sidecar about the layers: the engine's own, where they could be read."""
+    if report is None:
+        return {"layers_note": NO_TYPES if gpu else NO_GPU}
+    note = READ_BACK
+    if report.wider:
+        more = f" and {len(report.wider) - WIDER} more" if len(report.wider) > WIDER else ""
+        note += f"; INT8 in the graph and not in the engine: {', '.join(report.wider[:WIDER])}{more}"
+    return {
+        "layers": report.layers,
+        "layers_note": note,
+        "fp32_layers": report.fp32 if precision != "fp32" else (),
+    }

@@ -6,11 +6,7 @@ nothing behind and an existing bundle untouched.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,39 +15,31 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from edgeface.models import Checkpoint, CheckpointMeta, count
-from edgeface_export.dictionary_export import DictionaryParts, check_fit, export_dictionary
-from edgeface_export.int8_export import INT8_MODELS, Int8Settings, export_int8
+from edgeface_export.bundle_place import bundle_folder, check_place
+from edgeface_export.dictionary_export import DictionaryParts, check_fit, export_dictionary, write_parts
+from edgeface_export.int8_export import Int8Settings
+from edgeface_export.judge import Judge, Judging
 from edgeface_export.memory import peak_memory
 from edgeface_export.onnx_export import Exported, export_onnx
 from edgeface_export.parity import GATE, compare, to_input
-from edgeface_export.precision import HALF_GATE, half_cosine, to_fp16
+from edgeface_export.variants import MODELS, check_int8, check_precisions, models_of, write_variants
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE
-from edgeface_runtime.bundle import EXPORTED, InputSpec, Manifest, Ratio, pack_bundle, write_manifest
-from edgeface_runtime.errors import InputError
-from edgeface_runtime.files import cannot_write, part_folder
-from edgeface_runtime.manifest import FORMAT, MANIFEST_NAME
+from edgeface_runtime.bundle import InputSpec, Manifest, Ratio, write_manifest
 
-__all__ = ["MODELS", "write_bundle"]
+__all__ = ["write_bundle"]
 
-MODELS = {
-    "fp32": "recognizer.onnx",
-    "fp16": "recognizer.fp16.onnx",
-    **{key: file for key, (file, _) in INT8_MODELS.items()},
-}
-"""Key among a bundle's models -> file in it. INT8 is two: what a CPU runs fast is not what TensorRT takes."""
-HALF_FACES = 4
-"""Faces run in real FP16 arithmetic, which a CPU does slowly."""
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
-"""Ends of names that promise what a bundle never is."""
+PARITY_FACES = 64
+"""Faces on which the FP32 graph is compared with the network itself."""
 
 
 def write_bundle(
     checkpoint: Checkpoint,
     out: Path,
     name: str,
-    faces: np.ndarray,
+    faces: NDArray[np.uint8] | Judging,
     precisions: Sequence[str] = ("fp32",),
     *,
     overwrite: bool = False,
@@ -64,11 +52,12 @@ def write_bundle(
     keep_pattern: bool = False,
     int8: Int8Settings | None = None,
 ) -> Manifest:
-    """Export `checkpoint` at each precision, compare each with the network on `faces`, and write the bundle `out`.
+    """Export `checkpoint` at each precision, judge each on real faces, and write the bundle `out`.
 
     Args:
         out: a folder, or a path that ends in `.tar` for a single file.
-        faces: (N, H, W, 3) uint8 BGR, aligned crops.
+        faces: (N, H, W, 3) uint8 BGR, aligned crops; or those with pairs, to judge more than cosines. The FP32 graph
+            is compared with the network on the first, other precisions with FP32 on all.
         precisions: of EXPORTED; fp32 is always written, the others are made from it.
         overwrite: replace a bundle that is there. Anything else that is there is never replaced.
         thresholds: false match rate as text -> cosine threshold, where they were measured.
@@ -83,103 +72,45 @@ def write_bundle(
             pattern head to keep, or `out` is taken or cannot be written.
         GateError: an exported graph differs from the network, or FP16 overflows; nothing is written.
     """
-    wanted = _precisions(precisions)
-    _check_int8(wanted, int8, dictionary)
-    to_input(faces[:1])  # bad faces are said before the work, not after it
+    wanted = check_precisions(precisions)
+    check_int8(wanted, int8)
+    judging = faces if isinstance(faces, Judging) else Judging(faces)
+    to_input(judging.faces[:1])  # bad faces are said before the work, not after it
     if dictionary is not None:
         check_fit(checkpoint.model, dictionary)
-    _check_place(out, overwrite)
-    with part_folder(out) as work, _named(out, work):
-        folder = work / "bundle"
-        folder.mkdir()
-        parity, notes, exported = _export(checkpoint, folder, wanted, faces, opset, gate, keep_pattern)
-        if int8 is not None and "int8" in wanted:
-            drift, notes["int8"] = export_int8(checkpoint.model, folder, folder / MODELS["fp32"], int8, faces)
+    check_place(out, overwrite)
+    model, few = checkpoint.model, judging.faces[:PARITY_FACES]
+    with bundle_folder(out) as folder:
+        main = folder / MODELS["fp32"]
+        exported = (
+            export_onnx(model, main, opset, keep_pattern=True) if keep_pattern else export_onnx(model, main, opset)
+        )
+        parity = {"fp32": compare(model, main, few, gate).to_dict()}
+        notes: dict[str, Any] = {
+            "opset": opset,
+            "batch_norms_kept": list(exported.bn_kept),
+            "torch": str(torch.__version__),
+            "onnx": str(onnx.__version__),
+        }
+        parts = () if dictionary is None else write_parts(model, folder, opset)
+        if len(wanted) > 1:
+            drift, made = write_variants(folder, wanted, Judge(main, judging), int8, parts)
             parity |= drift
+            notes |= made
         extra: dict[str, Any] = {"export": notes}
         if dictionary is not None:
-            extra["dictionary"] = export_dictionary(checkpoint.model, folder, dictionary, faces, wanted, opset, gate)
+            extra["dictionary"] = export_dictionary(model, folder, dictionary, few, list(models_of(wanted)), gate)
         manifest = replace(
             _manifest(checkpoint, name, wanted, exported, keep_pattern),
             parity=parity,
-            peak_memory_bytes=peak_memory(folder / MODELS["fp32"]) if measure_memory else None,
+            peak_memory_bytes=peak_memory(main) if measure_memory else None,
             thresholds=dict(thresholds or {}),
             created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
             extra=extra,
         )
         if dictionary is not None:
             manifest = replace(manifest, masking=dictionary.masks.kind)
-        manifest = write_manifest(folder, manifest)
-        if out.suffix == ".tar":
-            pack_bundle(folder, work / "bundle.tar").replace(out)
-        else:
-            _put(folder, out, work / "replaced")
-        return manifest
-
-
-@contextlib.contextmanager
-def _named(out: Path, work: Path) -> Iterator[None]:
-    """Have errors of writing name the file that was to be, not where it lay for the moment."""
-    try:
-        yield
-    except OSError as exc:
-        raise cannot_write(out, exc) from exc
-    except InputError as exc:
-        inside = str(work / "bundle")
-        if inside not in str(exc):
-            raise
-        raise InputError(str(exc).replace(f"{inside}.tar", str(out)).replace(inside, str(out))) from exc
-
-
-def _precisions(asked: Sequence[str]) -> list[str]:
-    for precision in asked:
-        if precision not in EXPORTED:
-            raise InputError(f"unknown --precision {precision!r}: choose from {', '.join(EXPORTED)}")
-    return [precision for precision in EXPORTED if precision == "fp32" or precision in asked]
-
-
-def _check_int8(precisions: Sequence[str], int8: Int8Settings | None, dictionary: DictionaryParts | None) -> None:
-    if "int8" not in precisions:
-        return
-    if dictionary is not None:
-        raise InputError("--precision int8: a model with --dictionary has fp32 and fp16 only, for now")
-    if int8 is None:
-        raise InputError("--precision int8 is calibrated on real faces: give --faces with identity folders")
-
-
-def _export(
-    checkpoint: Checkpoint,
-    folder: Path,
-    precisions: Sequence[str],
-    faces: np.ndarray,
-    opset: int,
-    gate: float,
-    keep_pattern: bool,
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Exported]:
-    model, main = checkpoint.model, folder / MODELS["fp32"]
-    exported = export_onnx(model, main, opset, keep_pattern=True) if keep_pattern else export_onnx(model, main, opset)
-    parity = {"fp32": compare(model, main, faces, gate).to_dict()}
-    notes: dict[str, Any] = {
-        "opset": opset,
-        "batch_norms_kept": list(exported.bn_kept),
-        "torch": str(torch.__version__),
-        "onnx": str(onnx.__version__),
-    }
-    if "fp16" in precisions:
-        half = folder / MODELS["fp16"]
-        report = to_fp16(main, half)
-        few = faces[:HALF_FACES]
-        parity["fp16"] = {
-            **compare(model, half, faces, min(gate, HALF_GATE)).to_dict(),
-            "arithmetic_cosine_min": half_cosine(model, few),
-            "arithmetic_faces": len(few),
-        }
-        notes["fp16"] = {
-            "nodes_kept_fp32": list(report.kept_fp32),
-            "weights_clamped": report.clamped,
-            "weights_vanished": report.vanished,
-        }
-    return parity, notes, exported
+        return write_manifest(folder, manifest)
 
 
 def _manifest(
@@ -192,7 +123,7 @@ def _manifest(
     return Manifest(
         name=name,
         created="",
-        models={key: file for key, file in MODELS.items() if key.removesuffix("-cpu") in precisions},
+        models=models_of(precisions),
         template=tuple((float(x), float(y)) for x, y in TEMPLATE),
         outputs=exported.outputs,
         embedding_size=spec.embedding,
@@ -219,44 +150,3 @@ def _training(meta: CheckpointMeta) -> dict[str, Any]:
         "faces_seen": meta.faces_seen,
         "history": list(meta.history),
     }
-
-
-def _check_place(out: Path, overwrite: bool) -> None:
-    """Refuse a compressed file's name, what is not a bundle, and a bundle unless it may be replaced."""
-    if out.name.lower().endswith(COMPRESSED):
-        raise InputError(f"--out {out}: a bundle is a folder or an uncompressed .tar: give a name of one of them")
-    if not os.path.lexists(out) or (out.suffix != ".tar" and out.is_dir() and not any(out.iterdir())):
-        return
-    if not _is_bundle(out):
-        raise InputError(f"{out} exists and is not a bundle: choose another --out")
-    if not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or replace it with --force")
-
-
-def _is_bundle(out: Path) -> bool:
-    if out.is_symlink() or (out.suffix == ".tar") != out.is_file():
-        return False
-    try:
-        if out.is_dir():
-            text = (out / MANIFEST_NAME).read_bytes()
-        else:
-            with tarfile.open(out, "r:") as archive:
-                member = archive.extractfile(MANIFEST_NAME)
-                text = member.read() if member else b""
-        data = json.loads(text)
-    except (OSError, ValueError, KeyError, tarfile.TarError):
-        return False
-    return isinstance(data, dict) and data.get("format") == FORMAT
-
-
-def _put(folder: Path, out: Path, aside: Path) -> None:
-    """Move the finished folder to its place; the old one is only removed once the new one is there."""
-    replaced = out.is_dir() and any(out.iterdir())
-    if replaced:
-        out.rename(aside)
-    try:
-        folder.rename(out)
-    except OSError:
-        if replaced:
-            aside.rename(out)
-        raise

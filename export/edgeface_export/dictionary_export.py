@@ -18,20 +18,23 @@ from torch import Tensor, nn
 
 from edgeface.models import FaceNet
 from edgeface.models.digest import check_same_network
+from edgeface_calibration.drift import GATES
 from edgeface_export.fold import fold
 from edgeface_export.graph import BATCH, run_graph, write_graph
 from edgeface_export.parity import cosines, to_input
-from edgeface_export.precision import HALF_GATE, to_fp16
+from edgeface_export.variants import MODELS, Part
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.errors import ArtefactError, GateError, InputError
 
-__all__ = ["TRUNKS", "DictionaryParts", "check_fit", "export_dictionary", "feature_shape"]
+__all__ = ["TRUNKS", "DictionaryParts", "check_fit", "export_dictionary", "feature_shape", "write_parts"]
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-TRUNKS = {"fp32": "trunk.onnx", "fp16": "trunk.fp16.onnx"}
-HEADS = {"fp32": "head.onnx", "fp16": "head.fp16.onnx"}
+TRUNKS = {key: file.replace("recognizer", "trunk") for key, file in MODELS.items()}
+HEADS = {key: file.replace("recognizer", "head") for key, file in MODELS.items()}
+HALF_GATE = 0.999
+"""Lowest cosine between an FP16 part and the network that passes."""
 SEGMENTER = "segmenter.onnx"
 MASKS = "dictionary.npz"
 """Files in the bundle; trunk and head by precision."""
@@ -85,21 +88,29 @@ def check_fit(model: FaceNet, parts: DictionaryParts) -> tuple[int, int, int]:
     return features
 
 
+def write_parts(model: FaceNet, folder: Path, opset: int) -> tuple[Part, Part]:
+    """Write trunk and head as FP32 graphs into `folder`, for `write_variants` to make the other precisions of.
+
+    Their nodes are named as in `recognizer.onnx`, so what was measured there holds for them.
+    """
+    net, shape = fold(model).model, feature_shape(model)
+    trunk, head = folder / TRUNKS["fp32"], folder / HEADS["fp32"]
+    crop, top = torch.zeros(2, 3, *model.spec.input_size), torch.zeros(2, *shape)
+    write_graph(_Trunk(net).eval(), crop, trunk, f"{model.spec.name} trunk", ("features",), opset)
+    write_graph(_Head(net).eval(), top, head, f"{model.spec.name} head", ("embedding",), opset, given="features")
+    return Part(trunk, TRUNKS), Part(head, HEADS)
+
+
 def export_dictionary(
-    model: FaceNet,
-    folder: Path,
-    parts: DictionaryParts,
-    faces: np.ndarray,
-    precisions: Sequence[str],
-    opset: int,
-    gate: float,
+    model: FaceNet, folder: Path, parts: DictionaryParts, faces: np.ndarray, keys: Sequence[str], gate: float
 ) -> dict[str, Any]:
-    """Write the parts into `folder`, compare them with the network, and return the manifest's `dictionary` field.
+    """Compare trunk and head in `folder` with the network, write the other parts beside them, and return the
+    manifest's `dictionary` field.
 
     Args:
         faces: (N, H, W, 3) uint8 BGR.
-        precisions: fp32, and fp16 beside it.
-        gate: lowest cosine that passes at fp32; HALF_GATE, if lower, at fp16.
+        keys: of the models there are, such as fp32 and int8-cpu.
+        gate: lowest cosine that passes at fp32; HALF_GATE, if lower, at fp16; INT8 must reach its mean cosine.
 
     Raises:
         InputError: see `check_fit`.
@@ -107,24 +118,13 @@ def export_dictionary(
         ArtefactError: the segmenter's graph does not give what it should.
     """
     shape = check_fit(model, parts)
-    net = fold(model).model
-    trunk, head = folder / TRUNKS["fp32"], folder / HEADS["fp32"]
-    crop, top = torch.zeros(2, 3, *model.spec.input_size), torch.zeros(2, *shape)
-    write_graph(_Trunk(net).eval(), crop, trunk, f"{model.spec.name} trunk", ("features",), opset)
-    write_graph(_Head(net).eval(), top, head, f"{model.spec.name} head", ("embedding",), opset, given="features")
-    if "fp16" in precisions:
-        to_fp16(trunk, folder / TRUNKS["fp16"])
-        to_fp16(head, folder / HEADS["fp16"])
-    gates = {"fp32": gate, "fp16": min(gate, HALF_GATE)}
-    parity = {
-        precision: _parity(model, folder, precision, parts.masks, faces, gates[precision]) for precision in precisions
-    }
+    parity = {key: _parity(model, folder, key, parts.masks, faces, gate) for key in keys}
     compared = parts.write_segmenter(folder / SEGMENTER, faces)
     _check_segmenter(folder / SEGMENTER, faces)
     parts.masks.save(folder / MASKS)
     entry = DictionaryEntry(
-        {precision: TRUNKS[precision] for precision in precisions},
-        {precision: HEADS[precision] for precision in precisions},
+        {key: TRUNKS[key] for key in keys},
+        {key: HEADS[key] for key in keys},
         SEGMENTER,
         MASKS,
         shape,
@@ -166,29 +166,33 @@ class _Head(nn.Module):
 
 
 def _parity(
-    model: FaceNet, folder: Path, precision: str, masks: MaskDictionary, faces: np.ndarray, gate: float
+    model: FaceNet, folder: Path, key: str, masks: MaskDictionary, faces: np.ndarray, gate: float
 ) -> dict[str, float]:
-    """Lowest cosines of trunk, head, and both with each region's mask in between, against the network's own."""
-    trunk, head = folder / TRUNKS[precision], folder / HEADS[precision]
+    """Cosines of trunk, head, and both with each region's mask in between, against the network's own."""
+    trunk, head = folder / TRUNKS[key], folder / HEADS[key]
     wanted = _torch(model.top_map, to_input(faces), model)
     found = run_graph(trunk, to_input(faces), "features")
-    lowest = {
-        "trunk": cosines(wanted.reshape(len(faces), -1), found.reshape(len(faces), -1)).min(),
-        "head": _lowest(model, head, wanted, wanted),
-        "masked": min(_lowest(model, head, wanted * mask, found * mask) for mask in masks.masks),
+    cosine = {
+        "trunk": cosines(wanted.reshape(len(faces), -1), found.reshape(len(faces), -1)),
+        "head": _heads(model, head, wanted, wanted),
+        "masked": np.concatenate([_heads(model, head, wanted * mask, found * mask) for mask in masks.masks]),
     }
-    for part, value in lowest.items():
-        if not value >= gate:
+    precision = key.removesuffix("-cpu")
+    for part, values in cosine.items():
+        if precision.startswith("int8"):
+            passed, reached, asked = "on average", values.mean(), GATES[precision].cosine_mean
+        else:
+            passed, reached, asked = "at least", values.min(), min(gate, HALF_GATE) if precision == "fp16" else gate
+        if not reached >= asked:
             raise GateError(
-                f"the {precision} {part} features differ from the network's: cosine {value:.6f} is below {gate}"
+                f"the {key} {part} features differ from the network's: cosine {reached:.6f} {passed} is below {asked}"
             )
-    return {f"{part}_cosine_min": float(value) for part, value in lowest.items()}
+    return {f"{part}_cosine_min": float(values.min()) for part, values in cosine.items()}
 
 
-def _lowest(model: FaceNet, head: Path, wanted: Floats, found: Floats) -> float:
-    """Lowest cosine of the network's head on one and the graph's on the other."""
-    reference = _torch(model.head, wanted, model)
-    return float(cosines(reference, run_graph(head, found, "embedding", given="features")).min())
+def _heads(model: FaceNet, head: Path, wanted: Floats, found: Floats) -> np.ndarray:
+    """Cosines of the network's head on one and the graph's on the other."""
+    return cosines(_torch(model.head, wanted, model), run_graph(head, found, "embedding", given="features"))
 
 
 def _torch(run: Callable[[Tensor], Tensor], rows: Floats, model: FaceNet) -> Floats:

@@ -20,7 +20,7 @@ from edgeface_runtime.files import require_file, write_bytes
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["BATCH", "check_opset", "open_session", "run_graph", "write_graph"]
+__all__ = ["BATCH", "IR_VERSIONS", "check_opset", "open_session", "run_graph", "write_graph"]
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 BATCH = 32
@@ -86,8 +86,10 @@ def write_graph(
     return proto
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path, optimise: bool = True) -> onnxruntime.InferenceSession:
     """An ONNX file on ONNX Runtime's CPU provider, whose own exceptions, without a common base, pass through.
+
+    `optimise`: let it change the graph for speed; without, every operator is computed as it stands.
 
     Raises:
         InputError: there is no such file.
@@ -100,6 +102,8 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     require_file(path, "ONNX file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -1,4 +1,4 @@
-"""INT8 models for a bundle: ranges measured once, a graph for TensorRT and one for a CPU, each with its gate.
+"""INT8 models for a bundle: ranges measured once, graphs for TensorRT (the rest FP32, or FP16) and one for a CPU.
 
 Layers that would spoil an embedding stay FP32 and are listed; they are chosen on faces that were calibrated on, and
 the gate is taken on others.
@@ -6,34 +6,38 @@ the gate is taken on others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from edgeface.models import FaceNet
-from edgeface_calibration.int8_ranges import check_method, measure_ranges
-from edgeface_export.int8 import to_int8
+from edgeface_calibration.drift import GATES
+from edgeface_calibration.int8_ranges import Ranges, check_method, measure_ranges
+from edgeface_calibration.peaks import measure_peaks
+from edgeface_export.int8 import layers, to_int8
 from edgeface_export.int8_keep import choose_fp32_layers
-from edgeface_export.parity import compare, to_input
-from edgeface_runtime.errors import GateError
+from edgeface_export.judge import Judge, Progress
+from edgeface_export.parity import batches_of, load_graph
+from edgeface_export.precision import overflowing, to_fp16
 
-__all__ = ["INT8_GATE", "INT8_MODELS", "Int8Settings", "export_int8"]
+__all__ = ["INT8_MODELS", "Int8Settings", "Part", "export_int8"]
 
-Progress = Callable[[str, int, int], None]
-INT8_GATE = 0.99
-"""Lowest mean cosine between INT8 and FP32 that passes."""
 MARGIN = 0.2
 """Share of what the gate allows that is left over when layers are chosen: they are judged on other faces."""
 CHOOSING = 32
 """Faces layers are chosen on."""
 STEP = 8
 """Faces measured at once: histograms hold all activations of so many."""
-INT8_MODELS = {"int8": ("recognizer.int8.onnx", "tensorrt"), "int8-cpu": ("recognizer.int8.cpu.onnx", "cpu")}
+INT8_MODELS = {
+    "int8": ("recognizer.int8.onnx", "tensorrt"),
+    "int8-cpu": ("recognizer.int8.cpu.onnx", "cpu"),
+    "int8+fp16": ("recognizer.int8.fp16.onnx", "tensorrt"),
+}
 """Key among a bundle's models -> its file and its scheme."""
 
 
@@ -56,48 +60,81 @@ class Int8Settings:
         check_method(self.method)
 
 
-def export_int8(
-    model: FaceNet, folder: Path, source: Path, settings: Int8Settings, faces: NDArray[np.uint8]
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Write both INT8 models of the FP32 ONNX file `source` of `model` into `folder`.
+@dataclass(frozen=True)
+class Part:
+    """A part of a network as an FP32 ONNX file of its own, nodes named as in the whole."""
 
-    Args:
-        faces: (N, H, W, 3) uint8 BGR to judge on, none of those calibrated on.
+    source: Path
+    files: Mapping[str, str]
+    """Key among a bundle's models -> the part's file."""
+
+
+def export_int8(
+    folder: Path,
+    source: Path,
+    settings: Int8Settings,
+    judge: Judge,
+    precisions: Collection[str],
+    parts: Sequence[Part] = (),
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Write those of the INT8 models of the FP32 ONNX file `source` into `folder` that `precisions` asks for.
+
+    `parts` of the network are written by what was measured on the whole.
 
     Returns:
-        Parity by model, and what the manifest says of the calibration.
+        What the manifest records of each model, and of the calibration.
 
     Raises:
-        GateError: a mean cosine is below INT8_GATE.
+        GateError: a model misses its gate, and `judge` does not accept that.
     """
-    ranges = measure_ranges(source, _batches(settings), settings.method)
+    spec, few = judge.judging.spec, settings.faces[:CHOOSING]
+    seen = batches_of(settings.faces, spec, STEP, partial(settings.progress, "int8: faces measured"))
+    ranges = measure_ranges(source, seen, settings.method)
     parity: dict[str, dict[str, Any]] = {}
     kept: dict[str, list[str]] = {}
-    for key, (name, scheme) in INT8_MODELS.items():
-        wanted = INT8_GATE + MARGIN * (1 - INT8_GATE)
-        told = partial(settings.progress, f"{key}: layers tried in FP32")
-        keep = choose_fp32_layers(source, ranges, settings.faces[:CHOOSING], wanted, scheme, told)
-        report = to_int8(source, folder / name, ranges, scheme, keep)
-        found = compare(model, folder / name, faces, gate=-1.0)
-        if not found.cosine_mean >= INT8_GATE:
-            raise GateError(
-                f"{name} differs from the network: mean cosine {found.cosine_mean:.4f} over {found.faces} faces, "
-                f"below the gate {INT8_GATE}: calibrate on more faces (--calibration) or with another --method"
-            )
-        parity[key] = found.to_dict()
-        kept[key] = list(report.kept_fp32)
-    notes = {
+    notes: dict[str, Any] = {
         "method": settings.method,
         "faces": ranges.faces,
         "drawn_from": settings.source,
         "seed": settings.seed,
         "layers_kept_fp32": kept,
     }
+    chosen: dict[str, tuple[str, ...]] = {}
+    for key, (name, scheme) in INT8_MODELS.items():
+        precision = key.removesuffix("-cpu")
+        if precision not in precisions:
+            continue
+        if scheme not in chosen:
+            told = partial(settings.progress, f"{key}: layers tried in FP32")
+            wanted = GATES[precision].cosine_mean
+            wanted += MARGIN * (1 - wanted)
+            chosen[scheme] = choose_fp32_layers(source, ranges, few, wanted, scheme, told, spec)
+        target = folder / name
+        report = to_int8(source, target, ranges, scheme, chosen[scheme])
+        pieces = [folder / part.files[key] for part in parts]
+        for part, piece in zip(parts, pieces, strict=True):
+            graph = load_graph(part.source)
+            own = _of_part(ranges, graph, load_graph(source))
+            to_int8(part.source, piece, own, scheme, set(layers(graph)) & set(chosen[scheme]))
+        if precision == "int8+fp16":
+            large = overflowing(target, measure_peaks(target, batches_of(few, spec)))
+            for path in (target, *pieces):
+                to_fp16(path, path, large)
+            notes["int8+fp16"] = {"near_overflow": large, "measured_on": len(few)}
+        parity[key] = judge.judge(key, target)
+        kept[key] = list(report.kept_fp32)
     return parity, notes
 
 
-def _batches(settings: Int8Settings) -> Iterator[NDArray[np.float32]]:
-    total = len(settings.faces)
-    for start in range(0, total, STEP):
-        yield to_input(settings.faces[start : start + STEP])
-        settings.progress("int8: faces measured", min(start + STEP, total), total)
+def _of_part(ranges: Ranges, part: onnx.ModelProto, whole: onnx.ModelProto) -> Ranges:
+    """Ranges with the names of a part, whose ends are called otherwise than in the whole."""
+    named = {node.name: node for node in whole.graph.node}
+    values = dict(ranges.values)
+    for node in part.graph.node:
+        if node.name in named:
+            ends = (
+                *zip(node.input, named[node.name].input, strict=True),
+                *zip(node.output, named[node.name].output, strict=True),
+            )
+            values |= {mine: ranges.values[theirs] for mine, theirs in ends if theirs in ranges.values}
+    return replace(ranges, values=values)

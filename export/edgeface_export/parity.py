@@ -1,11 +1,12 @@
 """Does the exported graph give what the network gives? Compared on real pictures, with a gate.
 
 ONNX Runtime's CPU provider runs the graph. For an FP16 graph it computes in FP32, so this checks the rounded weights
-and the graph, not FP16 arithmetic: see `edgeface_export.precision.half_cosine`.
+and the graph, not FP16 arithmetic: see judge.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,23 @@ from edgeface_runtime.errors import ArtefactError, EdgefaceError, GateError, Inp
 from edgeface_runtime.files import require_file
 from edgeface_runtime.manifest import InputSpec
 
-__all__ = ["GATE", "Parity", "compare", "cosines", "embed_onnx", "embed_torch", "load_graph", "to_input"]
+__all__ = [
+    "GATE",
+    "Parity",
+    "batches_of",
+    "compare",
+    "cosines",
+    "embed_onnx",
+    "embed_torch",
+    "load_graph",
+    "to_input",
+]
 
 GATE = 0.9999
 """Lowest cosine between the network's embedding and the graph's that passes."""
 
 Floats = NDArray[np.float32]
+Told = Callable[[int, int], None]
 Outputs = tuple[Floats, "Floats | None"]
 """Embeddings (N, E), and covered shares (N,) where there is a mask."""
 
@@ -74,15 +86,17 @@ def compare(model: FaceNet, graph: Path, faces: np.ndarray, gate: float = GATE) 
     return parity
 
 
-def to_input(faces: np.ndarray) -> Floats:
-    """The runtime's own input of (N, H, W, 3) uint8 BGR faces: (N, 3, H, W) float32 RGB in [-1, 1].
+def to_input(faces: np.ndarray, spec: InputSpec | None = None) -> Floats:
+    """The runtime's own input of (N, H, W, 3) uint8 BGR faces: (N, 3, H, W) float32, as `spec` says.
+
+    None is this project's own networks: RGB in [-1, 1], of the faces' size.
 
     Raises:
         InputError: no faces, or of another shape or type.
     """
     if faces.ndim != 4 or len(faces) == 0:
         raise InputError(f"faces must be (N, H, W, 3) uint8 BGR with N >= 1, got {faces.shape} {faces.dtype}")
-    return to_batch(faces, InputSpec(height=faces.shape[1], width=faces.shape[2]))
+    return to_batch(faces, spec or InputSpec(height=faces.shape[1], width=faces.shape[2]))
 
 
 def embed_torch(model: FaceNet, faces: np.ndarray) -> Outputs:
@@ -106,15 +120,35 @@ def embed_torch(model: FaceNet, faces: np.ndarray) -> Outputs:
     return np.concatenate(embeddings), np.concatenate(shares) if shares else None
 
 
-def embed_onnx(graph: Path, faces: np.ndarray) -> Outputs:
-    """The same from the ONNX file, on ONNX Runtime's CPU provider.
+def batches_of(
+    faces: np.ndarray, spec: InputSpec | None = None, step: int = BATCH, progress: Told = lambda done, total: None
+) -> Iterator[Floats]:
+    """The network's input (see `to_input`) of (N, H, W, 3) uint8 BGR faces, `step` at a time.
+
+    `progress` is called after each that was used, with faces done and all of them.
+    """
+    for start in range(0, len(faces), step):
+        yield to_input(faces[start : start + step], spec)
+        progress(min(start + step, len(faces)), len(faces))
+
+
+def embed_onnx(
+    graph: Path,
+    faces: np.ndarray,
+    spec: InputSpec | None = None,
+    optimise: bool = True,
+    progress: Told = lambda done, total: None,
+) -> Outputs:
+    """The same from the ONNX file, on ONNX Runtime's CPU provider; without `optimise` operator by operator.
+
+    `spec` is as in `to_input`, `progress` as in `batches_of`.
 
     Raises:
         ArtefactError: it does not load.
         MissingExtraError: onnxruntime is not installed.
     """
     try:
-        session = open_session(graph)
+        session = open_session(graph, optimise)
     except EdgefaceError:
         raise
     except Exception as exc:
@@ -122,10 +156,8 @@ def embed_onnx(graph: Path, faces: np.ndarray) -> Outputs:
     names = [output.name for output in session.get_outputs()]
     if "embedding" not in names:
         raise ArtefactError(f"{graph}: has no output named embedding, but {', '.join(names)}")
-    batches = [
-        dict(zip(names, session.run(None, {"input": to_input(faces[start : start + BATCH])}), strict=True))
-        for start in range(0, len(faces), BATCH)
-    ]
+    given = batches_of(faces, spec, progress=progress)
+    batches = [dict(zip(names, session.run(None, {"input": batch}), strict=True)) for batch in given]
     share = np.concatenate([batch["covered_share"] for batch in batches]) if "covered_share" in names else None
     return np.concatenate([batch["embedding"] for batch in batches]), share
 

@@ -7,37 +7,40 @@ listed in HALF_OPS. Everything else, weights included, becomes FP16, with casts 
 Written here because the common converter (onnxconverter-common 1.16) turns the outputs to float16 when the node in
 front of them is kept in FP32, and halves the scales of a Resize, which ONNX wants in FP32.
 
-ONNX Runtime's CPU kernels compute FP16 graphs in FP32 and hide overflow, so `half_cosine` runs the same network in
-PyTorch's real half arithmetic.
+Nodes whose activations come near FP16's largest value on real faces stay FP32 (`overflowing`). How near the result is
+to FP32 is judged in FP16 arithmetic: see half_arithmetic.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
+import onnx.version_converter
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edgeface.models import FaceNet
-from edgeface_export.fold import fold
-from edgeface_export.parity import cosines, embed_torch, load_graph, to_input
-from edgeface_runtime.errors import ArtefactError, GateError
+from edgeface_export.graph import IR_VERSIONS
+from edgeface_export.parity import load_graph
+from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import write_bytes
 
-__all__ = ["HALF_GATE", "HalfReport", "half_cosine", "to_fp16"]
+__all__ = ["HalfReport", "overflowing", "to_fp16"]
 
-HALF_GATE = 0.999
-"""Lowest cosine between FP16 and FP32 that passes."""
 MAX_HALF = 65504.0
 """Largest finite FP16 value."""
+HEADROOM = 2.0
+"""How much larger than on the faces measured an activation may become."""
+HALF_SCALES = 19
+"""Opset from which scales may be FP16."""
 HEAVY = frozenset({"Conv", "Gemm", "MatMul", "Sigmoid"})
 """Walking back from an output, the FP32 tail ends at the first of these."""
 HALF_OPS = HEAVY | {
-    "Add", "AveragePool", "BatchNormalization", "Concat", "Flatten", "GlobalAveragePool", "Max", "MaxPool", "Mul",
-    "PRelu", "ReduceMean", "Relu", "Reshape", "Resize", "Squeeze", "Transpose", "Unsqueeze",
+    "Add", "AveragePool", "BatchNormalization", "Concat", "DequantizeLinear", "Flatten", "GlobalAveragePool", "Max",
+    "MaxPool", "Mul", "PRelu", "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Resize", "Squeeze", "Transpose",
+    "Unsqueeze",
 }  # fmt: skip
 FLOAT_INPUTS = {"Resize": (1, 2)}
 """Inputs that ONNX wants in FP32 whatever the data is (region of interest, scales)."""
@@ -59,8 +62,13 @@ class HalfReport:
     """Scalars now stored in FP16."""
 
 
-def to_fp16(source: Path, target: Path) -> HalfReport:
-    """Convert the FP32 ONNX file `source` to FP16 at `target`, atomically.
+def to_fp16(source: Path, target: Path, keep: Collection[str] = ()) -> HalfReport:
+    """Convert the FP32 or INT8 ONNX file `source` to FP16 at `target`, atomically.
+
+    What is quantised stays so; scales become FP16, for which the graph is raised to opset 19.
+
+    Args:
+        keep: names of nodes that stay FP32, such as `overflowing` finds.
 
     Raises:
         InputError: `source` is missing or `target` cannot be written.
@@ -69,8 +77,9 @@ def to_fp16(source: Path, target: Path) -> HalfReport:
     proto = load_graph(source)
     if any(tensor.data_type == TensorProto.FLOAT16 for tensor in proto.graph.initializer):
         raise ArtefactError(f"{source} already holds FP16 weights: convert the FP32 file")
+    proto = _with_half_scales(proto)
     proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
-    halving = _Halving(proto.graph)
+    halving = _Halving(proto.graph, keep)
     halving.run()
     half = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
     onnx.checker.check_model(half, full_check=True)
@@ -87,35 +96,44 @@ def to_fp16(source: Path, target: Path) -> HalfReport:
     )
 
 
-def half_cosine(model: FaceNet, faces: np.ndarray, gate: float = HALF_GATE) -> float:
-    """Lowest cosine between FP32 and real FP16 arithmetic (torch half, normalisation in FP32) over `faces`.
+def overflowing(source: Path, peaks: Mapping[str, float]) -> dict[str, float]:
+    """Nodes of an FP32 or INT8 ONNX file that eat or give a value too large for FP16 -> that value.
 
-    `faces`: (N, H, W, 3) uint8 BGR. A few are enough.
+    Args:
+        peaks: largest magnitude of every activation on real faces; those not in it count as small.
 
     Raises:
-        GateError: an activation left FP16's range, or the cosine is below `gate`.
+        ArtefactError: `source` is not a readable ONNX graph.
     """
-    reference, _ = embed_torch(model, faces)
-    net = fold(model).model.half()
-    with torch.no_grad():
-        raw = net(torch.from_numpy(to_input(faces)).half()).float().numpy()
-    if not np.isfinite(raw).all():
-        raise GateError("an activation leaves FP16's range (65504): export fp32, or train with smaller activations")
-    lowest = float(cosines(reference, raw).min())
-    if not lowest >= gate:
-        raise GateError(f"FP16 arithmetic differs from FP32: cosine {lowest:.6f} is below {gate}")
-    return lowest
+    large = {name: peak for name, peak in peaks.items() if not peak * HEADROOM <= MAX_HALF}
+    found = {}
+    for node in load_graph(source).graph.node:
+        touched = [large[name] for name in (*node.input, *node.output) if name in large]
+        if touched:
+            found[node.name] = max(touched)
+    return found
+
+
+def _with_half_scales(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """At the opset in which FP16 scales came, where there are scales; the converter forgets who made the graph."""
+    opset = next(entry.version for entry in proto.opset_import if entry.domain == "")
+    if opset >= HALF_SCALES or all(node.op_type != "QuantizeLinear" for node in proto.graph.node):
+        return proto
+    raised: onnx.ModelProto = onnx.version_converter.convert_version(proto, HALF_SCALES)
+    raised.ir_version = IR_VERSIONS[HALF_SCALES]
+    raised.producer_name, raised.producer_version = proto.producer_name, proto.producer_version
+    return raised
 
 
 class _Halving:
     """One pass over a graph in topological order; `run` rewrites it in place."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, keep: Collection[str] = ()) -> None:
         self.graph = graph
         typed = (*graph.input, *graph.output, *graph.value_info)
         self.floats = {value.name for value in typed if value.type.tensor_type.elem_type == TensorProto.FLOAT}
         self.weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
-        self.kept = _tail(graph) | {node.name for node in graph.node if node.op_type not in HALF_OPS}
+        self.kept = _tail(graph) | set(keep) | {node.name for node in graph.node if node.op_type not in HALF_OPS}
         self.half: set[str] = set()
         """Activations that are FP16."""
         self.halved: dict[str, np.ndarray] = {}

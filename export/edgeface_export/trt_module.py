@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from typing import Any
 
 from edgeface_runtime.backends.driver import Gpu, require_gpu
 from edgeface_runtime.engine import FLAVOURS
 from edgeface_runtime.errors import EXTRAS, DeviceError, EngineError, InputError, MissingExtraError
 
-__all__ = ["TrtLog", "find_gpu", "load_trt", "trt_log"]
+__all__ = ["TrtLog", "find_gpu", "load_trt", "one_line", "trt_log"]
 
-"""Backend name -> extra that installs it."""
 LOG_LINES = 200
 
 
@@ -51,8 +51,8 @@ def find_gpu(backend: str) -> Gpu | None:
         if backend == "tensorrt-rtx":
             return None
         raise DeviceError(
-            f"{backend} builds on the GPU the engine is for, and there is none here ({str(exc).split(': ')[0]}): "
-            "build on the device, or use --backend tensorrt-rtx"
+            f"{backend} parses and builds on the GPU the engine is for, and there is none here "
+            f"({str(exc).split(': ')[0]}): build on the device, or use --backend tensorrt-rtx"
         ) from exc
 
 
@@ -61,25 +61,39 @@ class TrtLog:
 
     def __init__(self) -> None:
         self.errors: list[str] = []
+        self.warnings: list[str] = []
         self.logger: Any = None
 
-    def add(self, message: str) -> None:
-        self.errors = [*self.errors[-LOG_LINES:], message.strip()]
+    @property
+    def last(self) -> str:
+        """The newest error, in one line."""
+        return one_line(self.errors[-1]) if self.errors else "it gave no reason"
+
+    def start(self) -> None:
+        """Forget what was logged before something new."""
+        self.errors, self.warnings = [], []
+
+
+def one_line(text: str) -> str:
+    """One line without TensorRT's own source positions."""
+    return " ".join(re.sub(r"\.? In [\w:~]+ at /[^\s)]*", "", text).split())
 
 
 @functools.cache
 def trt_log(module: Any) -> TrtLog:
-    """The process's log for a TensorRT module; `errors` is emptied by whoever starts something new."""
+    """The process's log for a TensorRT module; whoever starts something new calls `start`."""
     log = TrtLog()
-    severe = (module.ILogger.Severity.INTERNAL_ERROR, module.ILogger.Severity.ERROR)
+    severity = module.ILogger.Severity
+    kept = {severity.INTERNAL_ERROR: "errors", severity.ERROR: "errors", severity.WARNING: "warnings"}
 
     class Logger(module.ILogger):
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in severe:
-                log.add(message)
+            name = kept.get(severity)
+            if name is not None:
+                setattr(log, name, [*getattr(log, name)[-LOG_LINES:], message.strip()])
 
     log.logger = Logger()
     return log

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-EXPORTED = ("fp32", "fp16", "int8")
+EXPORTED = ("fp32", "fp16", "int8", "int8+fp16")
 """Precisions that `edgeface export` offers."""
 
 

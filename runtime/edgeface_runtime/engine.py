@@ -70,6 +70,10 @@ class Sidecar:
     """Of that GPU, such as 8.7."""
     driver: str | None = None
     """CUDA version of the driver it was built with; recorded, not compared."""
+    version_compatible: bool = False
+    """Whether later versions of the same major version run it too."""
+    hardware_compatibility: str = "none"
+    """What other GPUs run it: none, ampere-plus or same-compute-capability."""
 
     def __post_init__(self) -> None:
         if self.flavour not in FLAVOURS:
@@ -128,13 +132,15 @@ def read_sidecar(engine: Path) -> Sidecar:
         mend = "upgrade edgeface" if newer else again
         raise ArtefactError(f"{path} has version {version!r}, this edgeface reads version {VERSION}: {mend}")
     try:
-        known = {f.name: data[f.name] for f in fields(Sidecar)}
-        texts = {n: v for n, v in known.items() if n != "profile"}
+        added = ("version_compatible", "hardware_compatibility")  # older sidecars lack them
+        known = {f.name: data[f.name] for f in fields(Sidecar) if f.name in data or f.name not in added}
         optional = ("gpu", "compute_capability", "driver")
-        if any(not isinstance(v, str) and not (v is None and n in optional) for n, v in texts.items()):
-            raise TypeError("a field is not text")
+        for name, value in known.items():
+            kind: type = {"profile": dict, "version_compatible": bool}.get(name, str)
+            if not isinstance(value, kind) and not (value is None and name in optional):
+                raise TypeError(f"{name} is not of type {kind.__name__}")
         profile = Profile(**{f.name: int(known["profile"][f.name]) for f in fields(Profile)})
-        return Sidecar(**{**texts, "profile": profile})
+        return Sidecar(**{**known, "profile": profile})
     except (KeyError, TypeError, ValueError) as exc:
         raise ArtefactError(f"{path} is damaged ({str(exc) or exc!r}): {again}") from exc
 

@@ -30,20 +30,21 @@ def open_model(
             f"{bundle.source} masks by a dictionary, which runs on onnxruntime only for now: "
             f"leave --backend {backend} out"
         )
-    model = bundle.model_path(bundle.variant(precision, backend, device))
+    key = bundle.variant(precision, backend, device)
+    model = bundle.model_path(key)
     if entry is not None:
-        return _open_parts(bundle, entry, backend, precision, device, threads)
+        return _open_parts(bundle, entry, backend, key, device, threads)
     if backend in FLAVOURS:
         return _open_engine(bundle, backend, precision, device, engine), None
     return open_backend(backend, model, device, threads), None
 
 
 def _open_parts(
-    bundle: Bundle, entry: DictionaryEntry, backend: str, precision: str, device: str, threads: int
+    bundle: Bundle, entry: DictionaryEntry, backend: str, key: str, device: str, threads: int
 ) -> tuple[SplitBackend, DictionaryModel]:
     """Load trunk, head, segmenter and dictionary; on an error what was loaded is closed."""
-    if precision not in entry.trunk:
-        raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {precision} model: export it again")
+    if key not in entry.trunk:
+        raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {key} model: export it again")
     dictionary = load_dictionary(bundle.folder / entry.masks)
     spec = bundle.manifest.input
     if dictionary.masks.shape[1:] != entry.features or dictionary.input_size != (spec.height, spec.width):
@@ -51,11 +52,11 @@ def _open_parts(
     with ExitStack() as opened:
         parts = [
             opened.enter_context(open_backend(backend, bundle.folder / name, device, threads))
-            for name in (entry.trunk[precision], entry.head[precision], entry.segmenter)
+            for name in (entry.trunk[key], entry.head[key], entry.segmenter)
         ]
         opened.pop_all()
     split = SplitBackend(parts[0], parts[1], entry.features)
-    return split, DictionaryModel(dictionary, parts[2], parts[1], spec, precision)
+    return split, DictionaryModel(dictionary, parts[2], parts[1], spec, key)
 
 
 def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engine: str | Path | None) -> Backend:

@@ -25,7 +25,11 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "prune": ("CKPT", "--ratio --out --method --round-to"),
     "evaluate": ("CKPT|BUNDLE", "--images --pairs --protocol --folds --occlusion --share --seed"),
     "export": ("CKPT", "--out --precision"),
-    "build": ("BUNDLE", "--backend --max-batch"),
+    "build": (
+        "BUNDLE",
+        "--backend --precision --min-batch --opt-batch --max-batch --workspace --timing-cache --version-compatible "
+        "--hardware-compatibility --builder-level --dry-run",
+    ),
     "inspect": ("FILE|ARCH", ""),
     "compare": (
         "A [B]",

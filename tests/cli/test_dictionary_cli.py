@@ -118,13 +118,14 @@ def test_tensorrt_is_refused(parts: Parts, cli: Callable[..., Any]) -> None:
 def test_an_engine_does_not_mask(
     parts: Parts, chain: Any, cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from types import SimpleNamespace
+
     from edgeface_export import build
     from edgeface_runtime.engine import Profile
 
-    def built(onnx: Path, out: Path, backend: str, **_: object) -> build.BuiltEngine:
-        return build.BuiltEngine(backend, "1", "a", "b", "fp32", Profile(1, 1, 8), None, None, None)
-
-    monkeypatch.setattr(build, "build_engine", built)
+    plan = build.BuiltEngine("tensorrt", "1", "a", "b", "fp32", Profile(1, 1, 8), None, None, None)
+    monkeypatch.setattr(build, "prepare_build", lambda *_: SimpleNamespace(plan=plan))
+    monkeypatch.setattr(build, "run_build", lambda *_: plan)
     given = ("--precision", "fp32", "--out", tmp_path / "a.engine")
     words = "the engine is the network without its mask dictionary (lm2)"
     assert f"warning: {words}" in cli("build", parts.bundle, *given).out

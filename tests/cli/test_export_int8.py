@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from edgeface_calibration.drift import GATES, Gate
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -24,3 +27,28 @@ def test_int8_is_exported_and_evaluated(cli: Callable[..., Any], chain: Any, tmp
     found = cli("evaluate", out, "--images", chain.faces, "--protocol", "identify", "--precision", "int8", "--json")
     assert found.code == 0, found.err
     assert 0 <= found.data["rank1"] <= 1
+
+
+def test_a_bundle_is_given_int8(cli: Callable[..., Any], chain: Any, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(chain.bundle, tmp_path / "given.bundle"))
+    before = json.loads((bundle / "manifest.json").read_text())
+    flags = ("--data", chain.faces, "--count", 4, "--calibration", 4, "--method", "minmax")
+    done = cli("calibrate", "int8", bundle, "--precision", "int8,int8+fp16", *flags, "--force", "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert done.data["compared_on"] == f"faces of {chain.faces.name}"
+    assert set(done.data["models"]) == {*before["models"], "int8", "int8-cpu", "int8+fp16"}
+    assert done.data["files"]["recognizer.onnx"] == before["files"]["recognizer.onnx"]
+    shown = cli("inspect", bundle, "--json")
+    assert shown.data["parity"]["int8+fp16"]["fp16_storage"]["cosine_min"] > 0.9
+
+
+def test_force_writes_what_misses_its_gate_and_says_so(
+    cli: Callable[..., Any], chain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GATES, "fp16", Gate(1.5, 0.1))
+    out = tmp_path / "half.bundle"
+    refused = cli("export", chain.dense, "--out", out, "--count", 2)
+    assert refused.code == 1 and "below 1.5" in refused.err and "--force" in refused.err and not out.exists()
+    done = cli("export", chain.dense, "--out", out, "--count", 2, "--force")
+    assert done.code == 0 and "warning: fp16 misses its gate: mean cosine" in done.err and "missed" in done.out
+    assert json.loads((out / "manifest.json").read_text())["parity"]["fp16"]["missed"]

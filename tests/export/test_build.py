@@ -16,9 +16,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeface.models import FaceNet, iresnet50, with_mask
+from edgeface_calibration.int8_ranges import measure_ranges
 from edgeface_export import trt_module
-from edgeface_export.build import build_engine
+from edgeface_export.build import BuildSettings, build_engine, prepare_build
+from edgeface_export.int8 import layers, to_int8
 from edgeface_export.onnx_export import export_onnx
+from edgeface_export.parity import load_graph, to_input
 from edgeface_export.precision import to_fp16
 from edgeface_runtime.engine import read_sidecar, sidecar_path
 from edgeface_runtime.errors import (
@@ -65,7 +68,7 @@ def refused(kind: type[EdgefaceError], onnx_path: Path, **options: Any) -> str:
     """Build, expect a refusal of that kind, leave nothing behind; the message."""
     out = onnx_path.with_name("refused.engine")
     with pytest.raises(kind) as caught:
-        build_engine(onnx_path, out, RTX, **options)
+        build_engine(onnx_path, out, RTX, BuildSettings(**options))
     assert not out.exists() and not sidecar_path(out).exists()
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -74,25 +77,41 @@ def refused(kind: type[EdgefaceError], onnx_path: Path, **options: Any) -> str:
 def test_half_engine_and_its_sidecar(rtx: Any, no_gpu: None, masked_half: Path, tmp_path: Path) -> None:
     out = tmp_path / "engines" / "face.engine"
     seen: list[tuple[str, int, int]] = []
-    built = build_engine(
-        masked_half, out, RTX, max_batch=32, opt_batch=4, workspace_mib=256, progress=lambda *step: seen.append(step)
-    )
+    wanted = BuildSettings(min_batch=2, opt_batch=4, max_batch=32, workspace_mib=256, builder_level=1)
+    built = build_engine(masked_half, out, RTX, wanted, progress=lambda *step: seen.append(step))
     assert out.stat().st_size > 1_000_000
     assert built.engine_sha256 == sha256_file(out) and built.onnx_sha256 == sha256_file(masked_half)
-    assert (built.profile.min_batch, built.profile.opt_batch, built.profile.max_batch) == (1, 4, 32)
+    assert (built.profile.min_batch, built.profile.opt_batch, built.profile.max_batch) == (2, 4, 32)
     assert (built.gpu, built.compute_capability, built.driver) == (None, None, None)
     assert built.precision == "fp16" and built.tensorrt_version == rtx.__version__
     assert built.layers["fp16"] > 40 > 15 > built.layers["fp32"] > 0
     data = json.loads(sidecar_path(out).read_text())
     assert data["note"] == "built without a GPU" and data["layers"] == dict(built.layers)
-    assert "not read back" in data["layers_note"] and data["workspace_mib"] == 256
+    assert "not read back" in data["layers_note"] and (data["workspace_mib"], data["builder_level"]) == (256, 1)
+    assert (data["version_compatible"], data["hardware_compatibility"]) == (False, "none")
+    assert (data["timing_cache"], data["fp32_layers"]) == (None, [])
     assert read_sidecar(out).engine_sha256 == built.engine_sha256
     assert seen and all(0 < done <= total for _, done, total in seen)
     assert sorted(path.name for path in out.parent.iterdir()) == ["face.engine", "face.engine.json"]
 
 
+def test_sidecars_from_before_compatibility_are_read(
+    rtx: Any, no_gpu: None, masked_half: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "old.engine"
+    build_engine(masked_half, out, RTX)
+    data = json.loads(sidecar_path(out).read_text())
+    del data["version_compatible"], data["hardware_compatibility"]
+    sidecar_path(out).write_text(json.dumps(data))
+    found = read_sidecar(out)
+    assert (found.version_compatible, found.hardware_compatibility) == (False, "none")
+    sidecar_path(out).write_text(json.dumps(data | {"version_compatible": "yes"}))
+    with pytest.raises(ArtefactError, match="version_compatible is not of type bool"):
+        read_sidecar(out)
+
+
 def test_float_engine(rtx: Any, masked_onnx: Path, tmp_path: Path) -> None:
-    built = build_engine(masked_onnx, tmp_path / "f.engine", RTX, precision="fp32", max_batch=1)
+    built = build_engine(masked_onnx, tmp_path / "f.engine", RTX, BuildSettings("fp32", max_batch=1))
     assert set(built.layers) == {"fp32"} and built.precision == "fp32"
 
 
@@ -101,7 +120,7 @@ def test_masked_iresnet50_at_half_width(rtx: Any, make_net: Callable[..., FaceNe
     full, half = tmp_path / "full.onnx", tmp_path / "half.onnx"
     export_onnx(make_net(with_mask(iresnet50(0.5), 0.5)), full)
     to_fp16(full, half)
-    built = build_engine(half, tmp_path / "iresnet50.engine", RTX, max_batch=8)
+    built = build_engine(half, tmp_path / "iresnet50.engine", RTX)
     assert built.layers["fp16"] > 100 and (tmp_path / "iresnet50.engine").stat().st_size > 10_000_000
 
 
@@ -176,7 +195,36 @@ def test_a_fixed_batch_is_refused(rtx: Any, broken: Callable[..., Path]) -> None
 
 
 def test_too_little_workspace_is_said(rtx: Any, masked_onnx: Path) -> None:
-    assert "could not build" in refused(EngineError, masked_onnx, precision="fp32", workspace_mib=1)
+    message = refused(EngineError, masked_onnx, precision="fp32", workspace_mib=1, max_batch=4)
+    assert "could not build" in message and "memory was short" in message
+    assert "--workspace (now 1 MiB)" in message and "--max-batch (now 4)" in message and "--builder-level" in message
+
+
+def test_preparing_writes_nothing(rtx: Any, no_gpu: None, masked_half: Path, tmp_path: Path) -> None:
+    before = sorted(masked_half.parent.iterdir())
+    plan = prepare_build(masked_half, RTX, BuildSettings(workspace_mib=64)).plan
+    assert (plan.flavour, plan.precision, plan.workspace_mib, plan.engine_sha256) == (RTX, "fp16", 64, "")
+    assert plan.onnx_sha256 == sha256_file(masked_half) and plan.layers["fp16"] > 40
+    assert sorted(masked_half.parent.iterdir()) == before
+
+
+def test_quantised_layers_are_told_from_kept_ones(
+    rtx: Any, no_gpu: None, masked_onnx: Path, faces: np.ndarray, tmp_path: Path
+) -> None:
+    names = layers(load_graph(masked_onnx))
+    to_int8(
+        masked_onnx,
+        tmp_path / "q.onnx",
+        measure_ranges(masked_onnx, (to_input(faces[:2]),), "minmax"),
+        keep=names[:2],
+    )
+    types = prepare_build(tmp_path / "q.onnx", RTX, BuildSettings("int8")).types
+    assert set(types.computing) == set(names) and types.fp32 == tuple(names[:2])
+    to_fp16(tmp_path / "q.onnx", tmp_path / "qh.onnx")
+    built = build_engine(tmp_path / "qh.onnx", tmp_path / "qh.engine", RTX, BuildSettings("int8+fp16", max_batch=2))
+    assert built.precision == "int8+fp16" and built.fp32_layers == ()
+    assert built.layers["quantize"] == len(names) - 2 and built.layers["fp16"] > 40
+    assert "is an int8+fp16 graph" in refused(EngineError, tmp_path / "qh.onnx", precision="int8")
 
 
 def test_stopping_a_build_leaves_the_old_engine(rtx: Any, masked_half: Path, tmp_path: Path) -> None:
@@ -188,19 +236,6 @@ def test_stopping_a_build_leaves_the_old_engine(rtx: Any, masked_half: Path, tmp
     with pytest.raises(KeyboardInterrupt):
         build_engine(masked_half, out, RTX, progress=stop)
     assert out.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["old.engine"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"max_batch": 0}, "--max-batch must be at least 1"),
-        ({"max_batch": 4, "opt_batch": 5}, "--opt-batch must be 1 to --max-batch"),
-        ({"workspace_mib": 0}, "--workspace must be at least 1"),
-        ({"precision": "fp8"}, "unknown --precision 'fp8'"),
-    ],
-)
-def test_bad_flags(options: dict[str, Any], message: str, masked_half: Path) -> None:
-    assert message in refused(InputError, masked_half, **options)
 
 
 def test_backends_that_are_not_there(masked_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,18 +260,6 @@ def test_tensorrt_wants_its_gpu(
     with pytest.raises(DeviceError, match=r"none here \(no NVIDIA driver\)") as caught:
         build_engine(masked_half, tmp_path / "x.engine", "tensorrt")
     assert caught.value.exit_code == 3
-
-
-def test_tensorrt_path_with_a_gpu(
-    rtx: Any, masked_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same code drives either module; TensorRT-RTX stands in for TensorRT, and the GPU is only described."""
-    gpu = trt_module.Gpu(index=0, name="Orin", compute_capability="8.7", driver="12.6")
-    monkeypatch.setitem(sys.modules, "tensorrt", rtx)
-    monkeypatch.setattr(trt_module, "require_gpu", lambda index=0: gpu)
-    built = build_engine(masked_half, tmp_path / "x.engine", "tensorrt")
-    assert (built.flavour, built.gpu, built.compute_capability, built.driver) == ("tensorrt", "Orin", "8.7", "12.6")
-    assert built.note is None
 
 
 def test_building_needs_neither_torch_nor_onnx() -> None:

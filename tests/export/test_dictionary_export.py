@@ -17,6 +17,7 @@ from edgeface_export import dictionary_export
 from edgeface_export.bundle_writer import write_bundle
 from edgeface_export.dictionary_export import DictionaryParts
 from edgeface_export.graph import write_graph
+from edgeface_export.int8_export import Int8Settings
 from edgeface_export.parity import to_input
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.bundle import open_bundle
@@ -67,8 +68,12 @@ def bundle(
     plain: FaceNet, parts: DictionaryParts, faces: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("bundles") / "dictionary"
-    write_bundle(Checkpoint(plain, CheckpointMeta()), out, "d", faces, ("fp16",), dictionary=parts)
+    int8 = Int8Settings(faces, "the same faces", "minmax")
+    write_bundle(Checkpoint(plain, CheckpointMeta()), out, "d", faces, ("fp16", "int8"), dictionary=parts, int8=int8)
     return out
+
+
+PARTS = ("recognizer", "trunk", "head")
 
 
 class Whole:
@@ -81,7 +86,7 @@ class Whole:
         pass
 
 
-@pytest.fixture(params=["fp32", "fp16"])
+@pytest.fixture(params=["fp32", "fp16", "int8"])
 def recognizer(bundle: Path, request: pytest.FixtureRequest) -> Iterator[Recognizer]:
     with Recognizer.from_bundle(bundle, precision=request.param, threads=1) as loaded:
         loaded._detector = Whole()
@@ -98,8 +103,8 @@ def in_torch(net: FaceNet, face: np.ndarray, fdm: np.ndarray) -> np.ndarray:
 def test_what_the_bundle_says(bundle: Path, plain: FaceNet) -> None:
     opened = open_bundle(bundle, full=True)
     manifest = opened.manifest
-    files = ["dictionary.npz", "head.fp16.onnx", "head.onnx", "recognizer.fp16.onnx", "recognizer.onnx"]
-    assert sorted(manifest.files) == [*files, "segmenter.onnx", "trunk.fp16.onnx", "trunk.onnx"]
+    parts = {f"{part}{kind}.onnx" for part in PARTS for kind in ("", ".fp16", ".int8", ".int8.cpu")}
+    assert set(manifest.files) == parts | {"dictionary.npz", "segmenter.onnx"}
     assert (manifest.masking, manifest.outputs) == ("lm2", ("embedding",))
     entry = manifest.extra["dictionary"]
     assert (entry["kind"], entry["tau"], entry["features"]) == ("lm2", 0.25, [64, 7, 6])
@@ -110,6 +115,7 @@ def test_what_the_bundle_says(bundle: Path, plain: FaceNet) -> None:
     for part in ("trunk", "head", "masked"):
         assert 0.999999 < entry["parity"]["fp32"][f"{part}_cosine_min"] < 1.000001
         assert 0.999 < entry["parity"]["fp16"][f"{part}_cosine_min"] < 1.000001
+        assert 0.98 < entry["parity"]["int8-cpu"][f"{part}_cosine_min"] < 0.9999
     for name, given, gives in (("trunk", "input", "features"), ("head", "features", "embedding")):
         graph = onnx.load(str(bundle / f"{name}.onnx")).graph
         assert ([graph.input[0].name], [graph.output[0].name]) == ([given], [gives])
@@ -136,14 +142,15 @@ def test_matching_on_the_device_is_that_of_the_network(
         for number, face in enumerate(faces):
             recognizer.enroll(gallery, f"person {number}", [face])
         found = recognizer.identify(probe, gallery, top=6, threshold=0.5).faces[0]
+    near = 0.02 if recognizer.precision == "int8" else 1e-3
     assert found.discarded == tuple(REGIONS[part].name for part in cover)
     wanted = {
         f"person {number}": float(in_torch(plain, probe, fdm) @ in_torch(plain, face, fdm))
         for number, face in enumerate(faces)
     }
-    assert {candidate.name: candidate.score for candidate in found.candidates} == pytest.approx(wanted, abs=1e-3)
+    assert {candidate.name: candidate.score for candidate in found.candidates} == pytest.approx(wanted, abs=near)
     found_score = recognizer.verify(probe, faces[2], threshold=0.5).score
-    assert found_score == pytest.approx(wanted["person 2"], abs=1e-3)
+    assert found_score == pytest.approx(wanted["person 2"], abs=near)
 
 
 def test_what_does_not_fit_is_refused(
@@ -172,7 +179,8 @@ def test_parts_that_differ_and_segmenters_that_are_none_leave_nothing(
         write_graph(net.eval(), torch.zeros(2, 3, 112, 96), path, "logits", ("covered",))
         return {}
 
-    arguments = (plain, tmp_path, replace(parts, write_segmenter=write_logits), faces, ("fp32",), 18)
+    arguments = (plain, tmp_path, replace(parts, write_segmenter=write_logits), faces, ("fp32",))
+    dictionary_export.write_parts(plain, tmp_path, 18)
     with pytest.raises(GateError, match="fp32 trunk features differ"):
         dictionary_export.export_dictionary(*arguments, 1.1)
     with pytest.raises(ArtefactError, match="not probabilities"):

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeface_calibration.int8_ranges import Ranges, measure_ranges
-from edgeface_export.build import build_engine
+from edgeface_export.build import BuildSettings, build_engine
 from edgeface_export.graph import run_graph
 from edgeface_export.int8 import SCHEMES, layers, to_int8
 from edgeface_export.int8_keep import choose_fp32_layers
@@ -105,7 +105,7 @@ def test_the_layer_that_costs_most_is_kept(masked_onnx: Path, ranges: Ranges, fa
 def test_tensorrt_takes_its_scheme(masked_onnx: Path, ranges: Ranges, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install 'edgeface[rtx]'")
     report = to_int8(masked_onnx, tmp_path / "int8.onnx", ranges, "tensorrt")
-    built = build_engine(report.path, tmp_path / "int8.engine", "tensorrt-rtx", precision="int8", max_batch=2)
+    built = build_engine(report.path, tmp_path / "int8.engine", "tensorrt-rtx", BuildSettings("int8", max_batch=2))
     assert built.precision == "int8" and built.layers["quantize"] >= report.quantized
 
 

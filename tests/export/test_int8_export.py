@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgeface.models import Checkpoint, CheckpointMeta, FaceNet
+from edgeface_calibration.drift import GATES, Gate
 from edgeface_export import int8_export
 from edgeface_export.bundle_writer import write_bundle
 from edgeface_export.int8_export import Int8Settings
@@ -44,7 +45,7 @@ def test_both_graphs_and_how_they_were_made(bundle: Path, masked: FaceNet, faces
     for key in ("int8", "int8-cpu"):
         values = cosines(reference, embed_onnx(bundle / manifest.models[key], faces[4:])[0])
         assert manifest.parity[key]["cosine_mean"] == pytest.approx(values.mean(), abs=1e-6)
-        assert values.mean() >= int8_export.INT8_GATE
+        assert values.mean() >= GATES["int8"].cosine_mean
         assert isinstance(made["layers_kept_fp32"][key], list)
 
 
@@ -63,10 +64,8 @@ def test_a_missed_gate_writes_nothing(
     masked: FaceNet, faces: np.ndarray, settings: Int8Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8_export, "choose_fp32_layers", lambda *args: ())
-    monkeypatch.setattr(int8_export, "INT8_GATE", 0.99999)
-    with pytest.raises(
-        GateError, match=r"recognizer.int8.onnx differs from the network: mean cosine \.?\d.*--method"
-    ):
+    monkeypatch.setitem(GATES, "int8", Gate(0.99999, 0.5))
+    with pytest.raises(GateError, match=r"recognizer.int8.onnx differs from FP32: mean cosine \.?\d.*--method"):
         write_bundle(
             Checkpoint(masked, CheckpointMeta()), tmp_path / "out", "tiny", faces[4:], ("int8",), int8=settings
         )
@@ -77,7 +76,7 @@ def test_what_is_refused(masked: FaceNet, faces: np.ndarray, tmp_path: Path) -> 
     checkpoint = Checkpoint(masked, CheckpointMeta())
     with pytest.raises(InputError, match="calibrated on real faces: give --faces"):
         write_bundle(checkpoint, tmp_path / "out", "tiny", faces, ("int8",))
-    with pytest.raises(InputError, match="unknown --precision 'int8-cpu': choose from fp32, fp16, int8"):
+    with pytest.raises(InputError, match="unknown --precision 'int8-cpu': choose from fp32, fp16, int8, int8\\+fp16"):
         write_bundle(checkpoint, tmp_path / "out", "tiny", faces, ("int8-cpu",))
     with pytest.raises(InputError, match="unknown --method 'best'"):
         Int8Settings(faces, "", "best")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from onnx.reference import ReferenceEvaluator
 
 from edgeface.models import FaceNet
 from edgeface_export.parity import compare, cosines, embed_onnx, embed_torch, to_input
-from edgeface_export.precision import half_cosine, to_fp16
-from edgeface_runtime.errors import ArtefactError, GateError
+from edgeface_export.precision import to_fp16
+from edgeface_runtime.errors import ArtefactError
 
 TAIL = ("output/ReduceL2", "output/Clip", "output/Div", "output/ReduceMean", "output/Sub")
 
@@ -50,7 +49,6 @@ def test_fp16_arithmetic_agrees(masked: FaceNet, masked_half: Path, faces: np.nd
     assert embedding.dtype == np.float32 and covered.dtype == np.float32 and share is not None
     assert cosines(reference, embedding).min() > 0.9999
     assert covered == pytest.approx(share, abs=1e-3)
-    assert half_cosine(masked, faces[:2]) > 0.9999
 
 
 def test_a_long_embedding_does_not_overflow_the_norm(
@@ -76,20 +74,6 @@ def test_a_long_embedding_does_not_overflow_the_norm(
 def _raw(model: FaceNet, faces: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return model(torch.from_numpy(to_input(faces))).numpy()
-
-
-def test_overflow_that_onnx_runtime_hides_is_caught(masked: FaceNet, faces: np.ndarray) -> None:
-    loud = copy.deepcopy(masked)
-    with torch.no_grad():  # the next block's BN makes it small again: same embedding, in FP32
-        loud.stem[1].weight.mul_(1e5)
-        loud.stem[1].bias.mul_(1e5)
-        loud.stages[0][0].shortcut[0].weight.mul_(1e-5)
-        bn = loud.stages[0][0].bn1
-        bn.running_mean.mul_(1e5)
-        bn.running_var.mul_(1e10)
-    assert cosines(embed_torch(masked, faces)[0], embed_torch(loud, faces)[0]).min() > 0.999
-    with pytest.raises(GateError, match="65504"):
-        half_cosine(loud, faces[:2])
 
 
 def _small(tmp_path: Path, weight: np.ndarray, op: str = "Relu") -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgeface_runtime.manifest import InputSpec, Manifest
 
 __all__ = ["describe_bundle"]
 
+PRECISIONS = ("precision", "file", "MB", "cosine min", "p1", "mean", "accuracy", "TAR", "faces", "gate", "kept FP32")
 COUNTED = ("people", "pairs", "probes", "faces", "impostor_pairs", "missing", "seed")
 """Fields of an accuracy that are no measures."""
 
@@ -48,6 +50,7 @@ def _lines(bundle: Bundle) -> list[Line]:
         ("network", f"{manifest.arch.get('name', 'of unknown kind')}, {cut}"),
         ("cost", cost if memory is None else f"{cost}, {megabytes(memory)} of memory"),
         *_thresholds(manifest),
+        *(("gate missed", f"{key}: {why}") for key, row in manifest.parity.items() for why in row.get("missed", ())),
         ("licence", str(manifest.weights.get("licence") or "not stated")),
         ("data", str(manifest.weights.get("data") or "not stated")),
         *(("history", str(step)) for step in manifest.training.get("history") or ()),
@@ -99,7 +102,6 @@ def _precisions(bundle: Bundle) -> Sheet:
     rows = []
     for precision, name in manifest.models.items():
         parity = manifest.parity.get(precision, {})
-        lowest, mean, faces = (parity.get(key) for key in ("cosine_min", "cosine_mean", "faces"))
         told = export.get(precision.removesuffix("-cpu")) if isinstance(export, dict) else None
         kept = _kept(told, precision)
         rows.append(
@@ -107,16 +109,25 @@ def _precisions(bundle: Bundle) -> Sheet:
                 precision,
                 name,
                 f"{manifest.files[name].size_bytes / 1e6:.1f}",
-                "" if lowest is None else f"{lowest:.6f}",
-                "" if mean is None else f"{mean:.6f}",
-                "" if faces is None else str(faces),
+                *(
+                    f"{parity[key]:.6f}" if key in parity else ""
+                    for key in ("cosine_min", "cosine_p1", "cosine_mean")
+                ),
+                *(_change(parity, key) for key in ("accuracy", "tar")),
+                str(parity.get("faces", "")),
+                "" if "gate" not in parity else "missed" if parity.get("missed") else "passed",
                 "" if kept is None else str(kept),
             ]
         )
-    columns = ["precision", "file", "MB", "cosine min", "mean", "faces", "kept FP32"]
-    if not any(row[-1] for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    used = [at for at in range(len(PRECISIONS)) if any(row[at] for row in rows)]
+    columns, rows = [PRECISIONS[at] for at in used], [[row[at] for at in used] for row in rows]
     return Sheet("precisions, compared with the original network", columns, rows)
+
+
+def _change(parity: Mapping[str, Any], name: str) -> str:
+    """Of a rate against FP32, in points of a hundred, with its sign."""
+    own, before = parity.get(name), parity.get(f"{name}_fp32")
+    return "" if own is None or before is None else f"{100 * (own - before):+.2f}"
 
 
 def _kept(told: Any, precision: str) -> int | None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from edgeface_runtime.errors import DeviceError
 
-__all__ = ["Gpu", "require_gpu"]
+__all__ = ["Gpu", "GpuMemory", "gpu_memory", "require_gpu"]
 
 LIBRARY = "libcuda.so.1"
 MAJOR_ATTRIBUTE = 75
 MINOR_ATTRIBUTE = 76
+INTEGRATED_ATTRIBUTE = 18
 MEND = "install it (JetPack brings it; a container needs --gpus all), or use --backend onnxruntime"
 
 
@@ -62,6 +63,42 @@ def require_gpu(index: int = 0) -> Gpu:
         compute_capability=f"{major}.{minor}",
         driver=f"{version // 1000}.{version % 1000 // 10}",
     )
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """Memory of a GPU as its driver counts it."""
+
+    free_bytes: int
+    """What nobody has taken."""
+    total_bytes: int
+    """All of it."""
+    shared: bool
+    """Whether it is the machine's own memory, as on a Jetson."""
+
+
+def gpu_memory(index: int = 0) -> GpuMemory:
+    """The memory of the GPU of that number, which `require_gpu` has found.
+
+    Raises:
+        DeviceError: the driver refuses.
+    """
+    library = ctypes.CDLL(LIBRARY)
+    device = _asked_int(library, "cuDeviceGet", index)
+    shared = bool(_asked_int(library, "cuDeviceGetAttribute", INTEGRATED_ATTRIBUTE, device))
+    context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+    retained = library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+    _check(library, "cuDevicePrimaryCtxRetain", retained)
+    try:
+        _check(library, "cuCtxPushCurrent", library.cuCtxPushCurrent_v2(context))
+        try:
+            asked = library.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+            _check(library, "cuMemGetInfo", asked)
+        finally:
+            library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+    finally:
+        library.cuDevicePrimaryCtxRelease_v2(device)
+    return GpuMemory(free.value, total.value, shared)
 
 
 def _asked_int(library: ctypes.CDLL, function: str, *args: int) -> int:

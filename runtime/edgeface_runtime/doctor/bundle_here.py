@@ -40,10 +40,11 @@ def _precisions(bundle: Bundle) -> list[str]:
 
 def _files(bundle: Bundle, precision: str, backend: str, device: str) -> list[Path]:
     """The ONNX files that run in a precision; those of a dictionary model are its parts."""
+    key = bundle.variant(precision, backend, device)
     entry = bundle.manifest.dictionary
-    if entry is None or precision not in entry.trunk or precision not in entry.head:
-        return [bundle.model_path(bundle.variant(precision, backend, device))]
-    return [bundle.folder / name for name in (entry.trunk[precision], entry.head[precision], entry.segmenter)]
+    if entry is None or key not in entry.trunk or key not in entry.head:
+        return [bundle.model_path(key)]
+    return [bundle.folder / name for name in (entry.trunk[key], entry.head[key], entry.segmenter)]
 
 
 def _loads(host: Host, bundle: Bundle, part: str, backend: str, device: str) -> Finding:

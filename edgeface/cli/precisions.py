@@ -1,0 +1,85 @@
+"""What `edgeface export` and `edgeface calibrate int8` share: the faces precisions are judged on, and their table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeface.cli.output import Output
+    from edgeface.data.judged import JudgedFaces
+    from edgeface_export.int8_export import Int8Settings
+    from edgeface_runtime.manifest import Manifest
+
+__all__ = ["Calibration", "Count", "Method", "Pairs", "int8_settings", "show_precisions"]
+
+Count = Annotated[
+    int | None,
+    typer.Option(
+        help="How many faces are judged on.", show_default="500, at most half of what there is; drawn ones: 32"
+    ),
+]
+Pairs = Annotated[
+    Path | None, typer.Option(help="Pairs file over the faces (LFW's format) to judge on, in place of drawn pairs.")
+]
+Calibration = Annotated[int, typer.Option(help="INT8: how many other faces ranges are measured on.")]
+Method = Annotated[str, typer.Option(help="INT8: percentile, minmax or entropy.")]
+
+
+def int8_settings(
+    folder: Path, judged: JudgedFaces, calibration: int, method: str, size: tuple[int, int]
+) -> Int8Settings:
+    """Faces to calibrate on, none of those judged on."""
+    from edgeface.data.judged import SEED, calibration_faces
+    from edgeface_export.int8_export import Int8Settings
+
+    drawn = calibration_faces(folder, calibration, judged, size)
+    return Int8Settings(drawn.crops, drawn.source, method, SEED)
+
+
+def show_precisions(output: Output, manifest: Manifest, judged: JudgedFaces) -> None:
+    """A table of the models with how far each is from FP32, and what of them stays FP32."""
+    pairs = f", {judged.pairs.source}" if judged.pairs is not None else ""
+    output.table(
+        f"judged on {len(judged.crops)} {judged.source}{pairs}",
+        ("precision", "file", "MB", "cosine min", "p1", "mean", "accuracy", "TAR", "gate"),
+        [
+            _row(key, file, manifest.files[file].size_bytes, manifest.parity[key])
+            for key, file in manifest.models.items()
+        ],
+    )
+    notes = manifest.extra.get("export", {})
+    for key, kept in notes.get("int8", {}).get("layers_kept_fp32", {}).items():
+        output.line(f"{key}: {len(kept)} layers stay FP32" + (f": {', '.join(kept)}" if kept else ""))
+    for key, made in (("fp16", notes.get("fp16", {})), ("int8+fp16", notes.get("int8", {}).get("int8+fp16", {}))):
+        if large := made.get("near_overflow"):
+            output.line(f"{key}: {len(large)} nodes near FP16's largest value stay FP32: {', '.join(large)}")
+    for key, record in manifest.parity.items():
+        for reason in record.get("missed", ()):
+            output.note(f"warning: {key} misses its gate: {reason}")
+
+
+def _row(key: str, file: str, size_bytes: int, record: Mapping[str, Any]) -> tuple[object, ...]:
+    first = record.get("cosine_p1")
+    return (
+        key,
+        file,
+        f"{size_bytes / 1e6:.1f}",
+        f"{record['cosine_min']:.6f}",
+        "" if first is None else f"{first:.6f}",
+        f"{record['cosine_mean']:.6f}",
+        _change(record, "accuracy"),
+        _change(record, "tar"),
+        "" if "gate" not in record else "missed" if record.get("missed") else "passed",
+    )
+
+
+def _change(record: Mapping[str, Any], name: str) -> str:
+    """In points of a hundred, with its sign."""
+    if name not in record:
+        return ""
+    return f"{100 * (record[name] - record[f'{name}_fp32']):+.2f}"
