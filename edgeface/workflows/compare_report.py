@@ -48,7 +48,7 @@ def compare_lines(comparison: Comparison) -> list[str]:
                 f"{side.label} is another network than {comparison.sides[0].label}: embeddings cannot be compared, "
                 "so the scores of all pairs are"
             )
-    if any(side.model == "fp16" and side.ran_on.get("device") == "cpu" for side in comparison.sides):
+    if any(side.model.endswith("fp16") and side.ran_on.get("device") == "cpu" for side in comparison.sides):
         lines.append("fp16 on a CPU is stored so and computed in FP32: drift of FP16 arithmetic does not show here")
     noisy = [side.label for side in comparison.sides if any(t["spread"] > NOISY for t in side.latency_ms.values())]
     if noisy:
