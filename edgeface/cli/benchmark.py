@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, integers
 
@@ -36,6 +37,7 @@ def benchmark(
     ] = "auto",
     mask: Annotated[str, typer.Option(help="Mask of the random-weight networks: decoder or none.")] = "decoder",
     width: Annotated[float, typer.Option(help="Width of the random-weight networks.")] = 1.0,
+    no_build: NoBuild = False,
     out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json, .md and the figures.")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -57,7 +59,14 @@ def benchmark(
     if precision == "auto":
         precision = "fp32" if backend == "onnxruntime" else "fp16"
     settings = BenchmarkSettings(
-        backend, device, threads, integers(batch, "--batch"), warmup=warmup, runs=runs, precision=precision
+        backend,
+        device,
+        threads,
+        integers(batch, "--batch"),
+        warmup=warmup,
+        runs=runs,
+        precision=precision,
+        no_build=no_build,
     )
     if out is not None:
         if out.exists() and not out.is_dir():
@@ -70,6 +79,8 @@ def benchmark(
                 raise InputError(f"--{flag} is for networks with random weights: leave it out, or the bundles")
         report = measure(bundle_subjects(bundles, settings), settings, weights="trained", note=output.note)
     else:
+        if no_build and backend != "onnxruntime":
+            raise InputError("--no-build is for bundles: networks with random weights have no engine yet")
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
             shares = floats(ratios, "--ratios")
             subjects = random_subjects(

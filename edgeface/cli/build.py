@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +60,9 @@ def build(
     builder_level: Annotated[
         int | None, typer.Option(help="0 (quick build) to 5 (quick engine); default: TensorRT's own, 3.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Engine to write; default: this device's engine cache.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Engine to write; default: where loading looks, beside the bundle.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an engine that is there at --out.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and parse all, say what would be built, write nothing.")
@@ -71,8 +74,10 @@ def build(
     from edgeface.cli.claim import check_parent, claim_file
     from edgeface.cli.progress import phases
     from edgeface_export.build import BuildSettings, prepare_build, run_build
+    from edgeface_export.trt_module import here_to_build
     from edgeface_runtime.bundle import open_bundle
-    from edgeface_runtime.engine import engine_path, is_engine
+    from edgeface_runtime.engine import is_engine
+    from edgeface_runtime.engine_place import engine_lock, engine_path
     from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
@@ -92,7 +97,7 @@ def build(
         raise InputError(str(exc)) from exc
     source = open_bundle(bundle)
     model = source.model_path(precision)
-    path = out or engine_path(source.model_sha256(precision), backend)
+    path = out or engine_path(source.source, source.model_sha256(precision), here_to_build(backend))
     if out is not None:
         claim_file(out, "engine", is_engine, force)
     else:
@@ -120,7 +125,9 @@ def build(
         _show(output, planned, "would be", [("engine", f"{path} (not written: --dry-run)"), ("there now", there)])
         return
     output.note(f"building {precision} with {backend}, {_scratch(prepared.plan)} of scratch memory: may take minutes")
-    with phases(quiet) as progress:
+    waiting = f"another process is building {path}: waiting for it"
+    lock = nullcontext() if out else engine_lock(path, lambda: output.note(waiting))
+    with lock, phases(quiet) as progress:
         built = run_build(prepared, path, progress if sys.stderr.isatty() else now_and_then(output.note))
     output.wrote(path)
     output.data({"engine": str(path), **built.to_dict(), "dictionary_unused": unused})

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, words
 from edgeface.cli.precisions import Calibration, Count, Method, Pairs, int8_settings, show_precisions
+from edgeface.cli.signature import signature_gone
 
 __all__ = ["app"]
 
@@ -31,10 +33,14 @@ def threshold(
         str, typer.Option(help="Covers one picture of every pair: none, random, mask, ...")
     ] = "none",
     seed: Annotated[int, typer.Option(help="Which faces, and the occluders.")] = 0,
+    backend: Annotated[str, typer.Option(help="onnxruntime, tensorrt or tensorrt-rtx.")] = "onnxruntime",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")
     ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -42,19 +48,34 @@ def threshold(
     from edgeface.cli.progress import bar
     from edgeface.evaluation import Occlusion, open_embedder
     from edgeface.evaluation.threshold import calibrate_threshold, check_storable, store_thresholds
+    from edgeface_runtime.signature import is_signed
 
     output = Output(json, quiet)
     rates = floats(fmr, "--fmr")
     check_storable(bundle)
     cover = None if occlusion == "none" else Occlusion(occlusion, seed=seed)
-    with open_embedder(bundle, precision=precision, threads=threads) as embedder, bar("embedding", quiet) as progress:
+    with (
+        open_embedder(
+            bundle,
+            backend=backend,
+            precision=precision,
+            device=device,
+            threads=threads,
+            builder=builder(output, no_build),
+            require_signature=require_signature,
+        ) as embedder,
+        bar("embedding", quiet) as progress,
+    ):
         result = calibrate_threshold(
             embedder, data, rates, limit=faces, seed=seed, occlusion=cover, progress=progress
         )
+    signed = is_signed(bundle)
     for rate, before in store_thresholds(bundle, result).items():
         output.note(f"false match rate {rate}: replaces the threshold {before:.4f}")
     output.wrote(bundle)
-    output.data(result.to_dict())
+    if signed:
+        signature_gone(output, bundle)
+    output.data({**result.to_dict(), "signature_removed": signed})
     accepted = {
         rate: "" if share is None else f"{100 * share:.2f} %" for rate, share in result.genuine_accepted.items()
     }
@@ -89,12 +110,14 @@ def int8(
     from edgeface_export.judge import Judging
     from edgeface_runtime.bundle import open_bundle
     from edgeface_runtime.errors import InputError
+    from edgeface_runtime.signature import is_signed
 
     output = Output(json, quiet)
     wanted = words(precision)
     if not wanted or not set(wanted) <= {"int8", "int8+fp16"}:
         raise InputError(f"--precision {precision}: give int8, int8+fp16, or both")
-    spec = open_bundle(bundle).manifest.input
+    opened = open_bundle(bundle)
+    spec, signed = opened.manifest.input, is_signed(opened.folder)
     size = (spec.height, spec.width)
     sample = judged_faces(data, count, pairs, size)
     settings = int8_settings(data, sample, calibration, method, size)
@@ -106,5 +129,7 @@ def int8(
             replace(settings, progress=progress),
         )
     output.wrote(bundle)
+    if signed:
+        signature_gone(output, bundle)
     output.data({"bundle": str(bundle), "compared_on": sample.source, **manifest.to_dict()})
     show_precisions(output, manifest, sample)

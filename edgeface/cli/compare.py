@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import integers, words
 
@@ -35,6 +36,8 @@ def compare(
         float | None, typer.Option(help="Exit code 1 where a side's mean cosine to the first is lower.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all figures there (.json).")] = None,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -45,6 +48,7 @@ def compare(
     from edgeface.workflows.compare_report import compare_lines, compare_sheets
     from edgeface_runtime.errors import GateError, InputError
     from edgeface_runtime.files import write_json
+    from edgeface_runtime.signature import required_key
 
     output = Output(json, quiet)
     if gate is not None and not 0 < gate <= 1:
@@ -52,12 +56,22 @@ def compare(
     if not words(backend):
         raise InputError("--backend is empty")
     settings = CompareSettings(
-        words(precision), words(backend), device, threads, integers(batch, "--batch"), faces, count, rounds
+        words(precision),
+        words(backend),
+        device,
+        threads,
+        integers(batch, "--batch"),
+        faces,
+        count,
+        rounds,
+        signed_by=required_key(require_signature),
     )
     if out is not None:
         claim_file(out, "JSON file", is_json, force=True)
     bundles = [a] if b is None else [a, b]
-    comparison = measure(bundles, settings, cosine_needed=gate is not None, note=output.note)
+    comparison = measure(
+        bundles, settings, cosine_needed=gate is not None, builder=builder(output, no_build), note=output.note
+    )
     output.data(comparison.to_dict())
     for sheet in compare_sheets(comparison):
         output.table(sheet.title, sheet.columns, sheet.rows)

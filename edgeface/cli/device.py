@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 
 if TYPE_CHECKING:
+    from edgeface.cli.engine import Builder
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import FaceResult, ImageResult
 
@@ -46,12 +48,16 @@ def enroll(
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
     output = Output(json, quiet)
-    with _open(bundle, backend, precision, device, threads, min_face) as recognizer:
+    with _open(
+        bundle, backend, precision, device, threads, min_face, builder(output, no_build), require_signature
+    ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
         with recognizer.open_gallery(gallery, create=True) as people:
             enrolment = recognizer.add(people, name, images, faces)
@@ -71,6 +77,8 @@ def identify(
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -79,7 +87,9 @@ def identify(
 
     output = Output(json, quiet)
     with (
-        _open(bundle, backend, precision, device, threads, min_face) as recognizer,
+        _open(
+            bundle, backend, precision, device, threads, min_face, builder(output, no_build), require_signature
+        ) as recognizer,
         recognizer.open_gallery(gallery) as people,
     ):
         results = [recognizer.identify(image, people, top, threshold) for image in images]
@@ -137,12 +147,16 @@ def verify(
     precision: Precision = "auto",
     threads: Threads = 0,
     min_face: MinFace = 40,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Whether two pictures show one person. Exit code 1 when they do not."""
     output = Output(json, quiet)
-    with _open(bundle, backend, precision, device, threads, min_face) as recognizer:
+    with _open(
+        bundle, backend, precision, device, threads, min_face, builder(output, no_build), require_signature
+    ) as recognizer:
         result = recognizer.verify(a, b, threshold, largest=largest)
     output.data(result.to_dict())
     word = "same person" if result.match else "different people"
@@ -159,7 +173,25 @@ def verify(
         raise typer.Exit(1)
 
 
-def _open(bundle: Path, backend: str, precision: str, device: str, threads: int, min_face: int) -> Recognizer:
+def _open(
+    bundle: Path,
+    backend: str,
+    precision: str,
+    device: str,
+    threads: int,
+    min_face: int,
+    build: Builder | None,
+    signed_by: Path | None,
+) -> Recognizer:
     from edgeface_runtime.recognizer import Recognizer
 
-    return Recognizer.from_bundle(bundle, backend, precision, device, threads, min_face=min_face)
+    return Recognizer.from_bundle(
+        bundle,
+        backend,
+        precision,
+        device,
+        threads,
+        min_face=min_face,
+        builder=build,
+        require_signature=signed_by,
+    )

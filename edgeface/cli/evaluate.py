@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.output import Json, Output, Quiet
 
 __all__ = ["register"]
@@ -60,12 +61,15 @@ def evaluate(
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 0,
+    no_build: NoBuild = False,
+    require_signature: Signed = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy on pairs (LFW's ten folds) or by identification, clean or occluded; compare two systems."""
     from edgeface.cli.evaluate_run import Asked, run
 
+    output = Output(json, quiet)
     run(
         Asked(
             model=model,
@@ -89,7 +93,14 @@ def evaluate(
             out=out,
             scores=scores,
             cache=cache,
-            opening={"backend": backend, "precision": precision, "device": device, "threads": threads},
+            opening={
+                "backend": backend,
+                "precision": precision,
+                "device": device,
+                "threads": threads,
+                "builder": builder(output, no_build),
+                "require_signature": require_signature,
+            },
         ),
-        Output(json, quiet),
+        output,
     )

@@ -11,6 +11,7 @@ from edgeface.cli.evaluate_show import show_comparison, show_covered, show_resul
 from edgeface.cli.output import Output
 from edgeface.cli.parse import floats
 from edgeface.cli.progress import bar
+from edgeface.cli.signature import signature_gone
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_json
 
@@ -51,7 +52,7 @@ class Asked:
     scores: Path | None
     cache: Path | None
     opening: dict[str, Any]
-    """backend, precision, device, threads."""
+    """backend, precision, device, threads, builder, require_signature."""
 
 
 def run(asked: Asked, output: Output) -> None:
@@ -73,6 +74,7 @@ def run(asked: Asked, output: Output) -> None:
     from edgeface.evaluation.open_matcher import open_matcher
     from edgeface.evaluation.record import check_recordable, record_result
     from edgeface.evaluation.scores import is_scores, read_scores, write_scores
+    from edgeface_runtime.signature import is_signed
 
     if asked.record:
         check_recordable(asked.model)
@@ -106,8 +108,11 @@ def run(asked: Asked, output: Output) -> None:
             output, comparison, _words(asked.model, result.masking), asked.against.name if asked.against else ""
         )
     if asked.record:
+        signed = is_signed(asked.model)
         record_result(asked.model, result.record())
         output.wrote(asked.model)
+        if signed:
+            signature_gone(output, asked.model)
     if asked.scores is not None:
         write_scores(asked.scores, result.scores)
         output.wrote(asked.scores)

@@ -14,6 +14,7 @@ from edgeface import __version__
 from edgeface.cli import (
     benchmark,
     build,
+    bundle,
     calibrate,
     compare,
     convert,
@@ -77,6 +78,7 @@ MODULES = (
 for module in MODULES:
     module.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(gallery.app, name="gallery")
 

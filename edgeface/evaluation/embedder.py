@@ -14,11 +14,13 @@ from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.manifest import InputSpec
+from edgeface_runtime.signature import required_key
 
 if TYPE_CHECKING:
     from edgeface.models import FaceNet
+    from edgeface_runtime.engine_open import EngineBuilder
 
-__all__ = ["Embedder", "checkpoint_embedder", "open_embedder", "torch_embedder"]
+__all__ = ["Embedder", "checkpoint_embedder", "open_embedder", "refuse_unsigned", "torch_embedder"]
 
 Faces = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -79,16 +81,34 @@ def checkpoint_embedder(path: Path, device: str = "auto", threads: int = 0) -> E
     return torch_embedder(load_checkpoint(path).model, str(choose_device(device, 0)))
 
 
+def refuse_unsigned(checkpoint: Path, require_signature: Path | None) -> None:
+    """Raise InputError where a signature is required: a checkpoint carries none."""
+    if (key := required_key(require_signature)) is not None:
+        raise InputError(f"{checkpoint} is a checkpoint, which carries no signature by {key}: evaluate its bundle")
+
+
 def open_embedder(
-    path: Path, *, backend: str = "onnxruntime", precision: str = "auto", device: str = "auto", threads: int = 0
+    path: Path,
+    *,
+    backend: str = "onnxruntime",
+    precision: str = "auto",
+    device: str = "auto",
+    threads: int = 0,
+    builder: EngineBuilder | None = None,
+    require_signature: Path | None = None,
 ) -> Embedder:
     """A checkpoint (`.safetensors`) or a bundle (folder or `.tar`).
 
+    Args:
+        builder: builds an engine for a bundle where none fits; None refuses.
+        require_signature: public key that must have signed a bundle; see `Recognizer.from_bundle`.
+
     Raises:
-        InputError: it is neither, or is damaged.
+        InputError: it is neither, is damaged, or a signature is required, which a checkpoint has not.
         DeviceError: the device is not there.
     """
     if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt", ".bin"):
+        refuse_unsigned(path, require_signature)
         return checkpoint_embedder(path, device, threads)
     if path.suffix == ".npz":
         raise InputError(
@@ -98,7 +118,9 @@ def open_embedder(
         raise InputError(f"no checkpoint or bundle at {path}")
     from edgeface_runtime.recognizer import Recognizer
 
-    recognizer = Recognizer.from_bundle(path, backend, precision, device, threads)
+    recognizer = Recognizer.from_bundle(
+        path, backend, precision, device, threads, builder=builder, require_signature=require_signature
+    )
 
     def shares(faces: Faces) -> Vectors:
         if recognizer.masking is not None:

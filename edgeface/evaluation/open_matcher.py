@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeface.evaluation.embedder import open_embedder
+from edgeface.evaluation.embedder import open_embedder, refuse_unsigned
 from edgeface.evaluation.masked import DictionaryMatcher, Parts, exact_look, segmented_look
 from edgeface.evaluation.matching import Covered, Matcher, PlainMatcher
 from edgeface.evaluation.pictures import Shot
@@ -22,6 +22,7 @@ from edgeface_runtime.manifest import InputSpec, read_manifest
 
 if TYPE_CHECKING:
     from edgeface.models import FaceNet
+    from edgeface_runtime.engine_open import EngineBuilder
     from edgeface_runtime.recognizer import Recognizer
 
 __all__ = ["EXACT", "open_matcher", "open_segmenter", "torch_parts"]
@@ -43,6 +44,8 @@ def open_matcher(
     precision: str = "auto",
     device: str = "auto",
     threads: int = 0,
+    builder: EngineBuilder | None = None,
+    require_signature: Path | None = None,
 ) -> Iterator[Matcher]:
     """A checkpoint (`.safetensors`), by itself or with a dictionary and a segmenter; or a bundle, which has its own.
 
@@ -50,6 +53,7 @@ def open_matcher(
         dictionary: what `edgeface train --stage dictionary` made on this network.
         segmenter: its file, or `exact`; needed with a dictionary.
         discarded: what a discarded feature becomes (DISCARDED); None: as the dictionary says.
+        builder: see `open_embedder`, as for `require_signature`.
 
     Raises:
         InputError: it is neither, is damaged, or dictionary and network do not go together.
@@ -58,6 +62,7 @@ def open_matcher(
     if (dictionary is None) != (segmenter is None):
         raise InputError("--dictionary and --segmenter (a file, or exact) belong together: give both")
     if path.suffix == ".safetensors" and dictionary is not None and segmenter is not None:
+        refuse_unsigned(path, require_signature)
         yield _checkpoint_matcher(path, dictionary, segmenter, discarded, device, threads)
         return
     if dictionary is not None:
@@ -65,10 +70,20 @@ def open_matcher(
     if path.suffix not in (".safetensors", ".pth", ".pt", ".ckpt", ".bin") and _has_dictionary(path):
         from edgeface_runtime.recognizer import Recognizer
 
-        with Recognizer.from_bundle(path, backend, precision, device, threads) as recognizer:
+        with Recognizer.from_bundle(
+            path, backend, precision, device, threads, builder=builder, require_signature=require_signature
+        ) as recognizer:
             yield _bundle_matcher(recognizer)
         return
-    with open_embedder(path, backend=backend, precision=precision, device=device, threads=threads) as embedder:
+    with open_embedder(
+        path,
+        backend=backend,
+        precision=precision,
+        device=device,
+        threads=threads,
+        builder=builder,
+        require_signature=require_signature,
+    ) as embedder:
         yield PlainMatcher(embedder)
 
 

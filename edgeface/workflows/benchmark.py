@@ -58,6 +58,8 @@ class BenchmarkSettings:
     """Timed rounds at batch 1; a batch of n gets runs / n of them, at least 5."""
     precision: str = "fp32"
     """Which of a bundle's models."""
+    no_build: bool = False
+    """Refuse where a bundle has no engine for this machine, instead of building one."""
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -82,6 +84,8 @@ class Subject:
     parameters: int
     macs: int
     accuracy: tuple[dict[str, Any], ...] = ()
+    bundle: Path | None = None
+    """Where the model is from; None for one with random weights."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +202,13 @@ def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[s
 def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> list[Subject]:
     """One subject a bundle, in the order of their ratios."""
     from edgeface_runtime.bundle import open_bundle
+    from edgeface_runtime.signature import check_bundle_signature, required_key
 
-    opened = [open_bundle(path) for path in bundles]
+    key = required_key()
+    opened = [open_bundle(path, full=key is not None) for path in bundles]
+    if key is not None:
+        for bundle in opened:
+            check_bundle_signature(bundle, key)
     ratios = [bundle.manifest.ratio.requested for bundle in opened]
     names = [bundle.manifest.name for bundle in opened]
     subjects = []
@@ -216,6 +225,7 @@ def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> lis
                 manifest.parameters,
                 manifest.macs,
                 tuple(dict(entry) for entry in manifest.accuracy),
+                bundle.source,
             )
         )
     return sorted(subjects, key=lambda subject: subject.requested)
@@ -264,6 +274,9 @@ def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: N
     """The file the backend opens: the ONNX itself, or an engine compiled from it."""
     if settings.backend == "onnxruntime":
         return subject.model
+    if subject.bundle is not None and (kept := _kept_engine(subject, settings)) is not None:
+        note(f"{subject.label}: engine {kept}")
+        return kept
     from edgeface_export.build import BuildSettings, build_engine
 
     note(f"building an engine for {subject.label}")
@@ -271,6 +284,30 @@ def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: N
     wanted = BuildSettings(precision=settings.precision, max_batch=max(settings.batches))
     build_engine(subject.model, out, settings.backend, wanted)
     return out
+
+
+def _kept_engine(subject: Subject, settings: BenchmarkSettings) -> Path | None:
+    """The engine kept for this machine, if it takes the largest batch in one piece; as it is where none is built."""
+    from edgeface_runtime.backends.tensorrt import look_here
+    from edgeface_runtime.engine_check import build_command
+    from edgeface_runtime.engine_place import find_engine
+    from edgeface_runtime.errors import ArtefactError, EngineError
+    from edgeface_runtime.files import sha256_file
+    from edgeface_runtime.signature import required_key
+
+    assert subject.bundle is not None
+    found = look_here(settings.backend, settings.device)
+    command = build_command(subject.bundle, settings.backend, settings.precision, found.gpu.index)
+    again = f"build it with {command} --max-batch {max(settings.batches)}, or leave --no-build out"
+    try:
+        kept = find_engine(
+            subject.bundle, sha256_file(subject.model), settings.precision, found.here, again, required_key()
+        )
+    except (ArtefactError, EngineError):
+        if settings.no_build:
+            raise
+        return None
+    return kept.path if settings.no_build or kept.sidecar.profile.max_batch >= max(settings.batches) else None
 
 
 def _time(backends: Sequence[Backend], batch: int, settings: BenchmarkSettings) -> list[Latency]:

@@ -24,6 +24,7 @@ from edgeface_runtime.errors import InputError
 if TYPE_CHECKING:
     from edgeface_calibration.latency import Latency
     from edgeface_runtime.backends import Backend
+    from edgeface_runtime.engine_open import EngineBuilder
 
 __all__ = ["CompareSettings", "Comparison", "Measured", "compare"]
 
@@ -54,6 +55,8 @@ class CompareSettings:
     """Timed rounds at batch 1; a batch of n gets rounds / n of them, at least 5."""
     warmup: int = 5
     """Untimed rounds before."""
+    signed_by: Path | None = None
+    """Public key that must have signed bundles and engines."""
 
     def __post_init__(self) -> None:
         if not self.batches or min(self.batches) < 1 or max(self.batches) > MAX_BATCH:
@@ -111,18 +114,25 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
         data = asdict(self)
-        data["settings"]["faces"] = None if self.settings.faces is None else str(self.settings.faces)
+        for name in ("faces", "signed_by"):
+            data["settings"][name] = None if data["settings"][name] is None else str(data["settings"][name])
         return data
 
 
 def compare(
-    bundles: Sequence[Path], settings: CompareSettings, *, cosine_needed: bool = False, note: Note = lambda _: None
+    bundles: Sequence[Path],
+    settings: CompareSettings,
+    *,
+    cosine_needed: bool = False,
+    builder: EngineBuilder | None = None,
+    note: Note = lambda _: None,
 ) -> Comparison:
     """Open all sides in this process, embed the same faces with each, and time them in turn.
 
     Args:
         bundles: one or more; of one alone its precisions or backends are compared.
         cosine_needed: refuse, before the work, sides whose embeddings cannot be compared by cosine.
+        builder: builds an engine where none fits this machine; None refuses then.
         note: told what is going on.
 
     Raises:
@@ -131,7 +141,7 @@ def compare(
         DeviceError: the device is not there.
         MissingExtraError: the backend's package is not installed.
     """
-    sides = choose_sides(bundles, settings.precisions, settings.backends, settings.device)
+    sides = choose_sides(bundles, settings.precisions, settings.backends, settings.device, settings.signed_by)
     if cosine_needed:
         for side in sides[1:]:
             if why := sides[0].apart(side) or sides[0].other_network(side):
@@ -142,7 +152,9 @@ def compare(
         opened = []
         for side in sides:
             note(f"loading {side.label}")
-            opened.append(stack.enter_context(open_side(side, settings.device, settings.threads)))
+            opened.append(
+                stack.enter_context(open_side(side, settings.device, settings.threads, builder, settings.signed_by))
+            )
         outputs = [
             None if sides[0].apart(side) else embed(backend, side.bundle.manifest, faces.crops, side.label).vectors
             for side, backend in zip(sides, opened, strict=True)

@@ -12,9 +12,11 @@ from edgeface_runtime.backends import BACKENDS
 from edgeface_runtime.bundle import EXPORTED, Bundle, open_bundle
 from edgeface_runtime.engine import FLAVOURS
 from edgeface_runtime.errors import InputError
+from edgeface_runtime.signature import check_bundle_signature
 
 if TYPE_CHECKING:
     from edgeface_runtime.backends import Backend
+    from edgeface_runtime.engine_open import EngineBuilder
 
 __all__ = ["Side", "choose_sides", "open_side"]
 
@@ -64,13 +66,17 @@ class Side:
 
 
 def choose_sides(
-    bundles: Sequence[Path], precisions: Sequence[str], backends: Sequence[str], device: str
+    bundles: Sequence[Path],
+    precisions: Sequence[str],
+    backends: Sequence[str],
+    device: str,
+    signed_by: Path | None = None,
 ) -> list[Side]:
     """All combinations, the first of which is what the others are compared with.
 
     Raises:
         InputError: an unknown backend or precision, one that a bundle lacks, or fewer than two sides.
-        ArtefactError: a bundle is damaged.
+        ArtefactError: a bundle is damaged, or not signed by the key `signed_by`.
     """
     for backend in backends:
         if backend not in BACKENDS:
@@ -78,7 +84,10 @@ def choose_sides(
     for precision in precisions:
         if precision not in EXPORTED:
             raise InputError(f"unknown --precision {precision!r}: choose one of {', '.join(EXPORTED)}")
-    opened = [open_bundle(path) for path in bundles]
+    opened = [open_bundle(path, full=signed_by is not None) for path in bundles]
+    if signed_by is not None:
+        for bundle in opened:
+            check_bundle_signature(bundle, signed_by)
     names = [bundle.manifest.name for bundle in opened]
     named = [
         bundle.manifest.name if names.count(bundle.manifest.name) == 1 else str(bundle.source) for bundle in opened
@@ -112,11 +121,15 @@ def _default(bundle: Bundle, backend: str, alone: bool) -> list[str]:
 
 
 @contextmanager
-def open_side(side: Side, device: str, threads: int) -> Iterator[Backend]:
+def open_side(
+    side: Side, device: str, threads: int, builder: EngineBuilder | None = None, signed_by: Path | None = None
+) -> Iterator[Backend]:
     """The side's recogniser, loaded; closed at the end. Raises as `Recognizer.from_bundle` does."""
     from edgeface_runtime.open_model import open_model
 
-    backend, masking = open_model(side.bundle, side.backend, side.precision, device, threads, engine=None)
+    backend, masking = open_model(
+        side.bundle, side.backend, side.precision, device, threads, None, builder, signed_by
+    )
     try:
         yield backend
     finally:

@@ -12,9 +12,10 @@ from typing import Any
 
 from edgeface_runtime.backends.driver import Gpu, require_gpu
 from edgeface_runtime.engine import FLAVOURS
+from edgeface_runtime.engine_check import Here
 from edgeface_runtime.errors import EXTRAS, DeviceError, EngineError, InputError, MissingExtraError
 
-__all__ = ["TrtLog", "find_gpu", "load_trt", "one_line", "trt_log"]
+__all__ = ["TrtLog", "find_gpu", "here_to_build", "load_trt", "one_line", "trt_log"]
 
 LOG_LINES = 200
 
@@ -54,6 +55,11 @@ def find_gpu(backend: str) -> Gpu | None:
             f"{backend} parses and builds on the GPU the engine is for, and there is none here "
             f"({str(exc).split(': ')[0]}): build on the device, or use --backend tensorrt-rtx"
         ) from exc
+
+
+def here_to_build(backend: str) -> Here:
+    """What an engine built now would be for. Raises as `load_trt` and `find_gpu`."""
+    return Here(backend, str(load_trt(backend).__version__), find_gpu(backend))
 
 
 class TrtLog:

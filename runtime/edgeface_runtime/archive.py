@@ -7,20 +7,25 @@ the files are written by us, never by the archive's own modes and links.
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import tarfile
 import tempfile
 import weakref
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from edgeface_runtime.cache import cache_dir, remembered_sha256
 from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import atomic_path
-from edgeface_runtime.manifest import MANIFEST_NAME, read_manifest
+from edgeface_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME, read_manifest
 
 __all__ = ["Unpacked", "forget_unpacked", "pack_bundle", "unpack_bundle"]
 
 MAX_MEMBERS = 10_000
+BLOCK = 512
+"""Of a tar: headers and files begin at multiples of it."""
+MOST_AT_ONCE = 1 << 20
 
 
 class Unpacked:
@@ -33,20 +38,28 @@ class Unpacked:
             weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
 
 
-def pack_bundle(folder: Path, path: Path) -> Path:
+def pack_bundle(folder: Path, path: Path, signature: bytes | None = None) -> Path:
     """Write the bundle in `folder` as one `.tar`, equal bytes for equal content; only the files its manifest lists.
+
+    `signature` is the content of its signature; None takes the one in the folder, if there is one.
 
     Raises:
         ArtefactError: `folder` is not a bundle.
         InputError: `path` cannot be written.
     """
     names = [MANIFEST_NAME, *sorted(read_manifest(folder).files)]
+    if signature is None and (folder / SIGNATURE_NAME).is_file():
+        signature = (folder / SIGNATURE_NAME).read_bytes()
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
         for name in names:
             member = tarfile.TarInfo(name)
             member.size = (folder / name).stat().st_size
             with (folder / name).open("rb") as stream:
                 archive.addfile(member, stream)
+        if signature is not None:
+            member = tarfile.TarInfo(SIGNATURE_NAME)
+            member.size = len(signature)
+            archive.addfile(member, io.BytesIO(signature))
     return path
 
 
@@ -130,15 +143,35 @@ def _required_root(path: Path, folder: Path) -> Path:
 
 def _extract(path: Path, folder: Path) -> None:
     try:
-        with tarfile.open(path, "r:") as archive:
+        with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            end = 0
             for count, member in enumerate(archive):
                 if count >= MAX_MEMBERS:
                     raise ArtefactError(f"{path} is not a bundle: it has more than {MAX_MEMBERS} members")
                 _extract_member(path, archive, member, folder)
+                end = member.offset_data + (member.size if member.isreg() else 0)
+                _check_zeros(path, stream, end, -end % BLOCK)
+            _check_end(path, stream, end + -end % BLOCK)
     except (tarfile.TarError, EOFError, ValueError) as exc:
         raise ArtefactError(f"{path} is damaged or not a plain tar archive: copy or export the bundle again") from exc
     except OSError as exc:
         raise ArtefactError(f"cannot unpack {path}: {exc.strerror or exc}") from exc
+
+
+def _check_zeros(path: Path, stream: BinaryIO, start: int, count: int) -> None:
+    """The bytes between members are nothing: anything else is damage, or something hidden."""
+    stream.seek(start)
+    if stream.read(count).strip(b"\0"):
+        raise ArtefactError(f"{path} is damaged: there is something between its files: copy or export it again")
+
+
+def _check_end(path: Path, stream: BinaryIO, start: int) -> None:
+    """Two empty blocks or more end an archive; a header that was damaged looks like an end to tarfile."""
+    size = stream.seek(0, io.SEEK_END)
+    if size < start + 2 * BLOCK or size % BLOCK:
+        raise ArtefactError(f"{path} is truncated: copy or export the bundle again")
+    for at in range(start, size, MOST_AT_ONCE):
+        _check_zeros(path, stream, at, MOST_AT_ONCE)
 
 
 def _extract_member(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

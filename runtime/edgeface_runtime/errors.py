@@ -40,6 +40,7 @@ EXTRAS = {
     "tensorrt_rtx": "rtx",
     "matplotlib": "plot",
     "skimage": "demo",
+    "cryptography": "sign",
 }
 """Which extra brings a package."""
 

@@ -2,7 +2,7 @@
 
 `manifest.json` carries `format` and `version`. Within one version fields may be added: those this runtime
 does not know are kept and written back, never interpreted. A change in the meaning of a field raises the
-version, and a version other than ours is refused.
+version, and a version other than ours is refused. `manifest_sha256` is the checksum of all other fields.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Any
 from edgeface_runtime.dictionary import DICTIONARY_KINDS
 from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.errors import ArtefactError
-from edgeface_runtime.files import sha256_file, write_json
+from edgeface_runtime.files import cannot_write, sha256_file, write_json
 from edgeface_runtime.manifest_reader import Reader
+from edgeface_runtime.sealed import is_intact, seal
 
 __all__ = [
     "FORMAT",
     "MANIFEST_NAME",
     "MASKING_KINDS",
+    "SIGNATURE_NAME",
     "VERSION",
     "FileEntry",
     "InputSpec",
@@ -35,6 +37,9 @@ __all__ = [
 FORMAT = "edgeface-bundle"
 VERSION = 1
 MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "manifest.sig"
+"""Beside the manifest, where it is signed: see signature.py."""
+SEAL = "manifest_sha256"
 CROPS = ("aligned", "box")
 MASKING_KINDS = ("none", "decoder", "spatial", "vector", *DICTIONARY_KINDS)
 
@@ -158,7 +163,7 @@ class Manifest:
         """
         reader = Reader(data, where)
         reader.check_header(FORMAT, VERSION)
-        known = {f.name for f in fields(cls)} | {"format", "version"}
+        known = {f.name for f in fields(cls)} | {"format", "version", SEAL}
         manifest = cls(
             name=reader.get("name", str),
             created=reader.get("created", str),
@@ -183,6 +188,8 @@ class Manifest:
             extra={key: value for key, value in data.items() if key not in known},
         )
         _check(manifest, where)
+        if not is_intact(data, SEAL, known):
+            raise ArtefactError(f"{where} is damaged: its checksum differs: copy or export the bundle again")
         return manifest
 
 
@@ -195,7 +202,12 @@ def _check(manifest: Manifest, where: str) -> None:
     """What types alone do not say."""
     for name in manifest.files:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or name in ("", ".", MANIFEST_NAME):
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or "\\" in name
+            or name in ("", ".", MANIFEST_NAME, SIGNATURE_NAME)
+        ):
             raise ArtefactError(f"{where} names a file outside the bundle: {name!r}: do not use this bundle")
     if "fp32" not in manifest.models:
         raise ArtefactError(f"{where} is damaged: it lists no fp32 model: export the bundle again")
@@ -263,23 +275,28 @@ def read_manifest(path: Path, where: str = "") -> Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Hash every file of `folder`, write `manifest.json` there (atomically) and return what was written.
 
-    Hidden files (names with a leading dot) are left out.
+    Hidden files (names with a leading dot) are left out. A signature is removed: it was of another manifest.
 
     Raises:
         ArtefactError: the manifest names a model that is not in the folder, or cannot be what it says.
         InputError: the folder cannot be written to.
     """
     files = {}
+    own = (MANIFEST_NAME, SIGNATURE_NAME)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.is_file() and str(relative) != MANIFEST_NAME and not any(p.startswith(".") for p in relative.parts):
+        if path.is_file() and str(relative) not in own and not any(p.startswith(".") for p in relative.parts):
             files[relative.as_posix()] = FileEntry(sha256_file(path), path.stat().st_size)
     complete = replace(manifest, files=files)
-    data = complete.to_dict()
+    data = seal(complete.to_dict(), SEAL)
     where = folder / MANIFEST_NAME
-    Manifest.from_dict(json.loads(json.dumps(data)), str(where))
+    Manifest.from_dict(data, str(where))
     try:
         write_json(where, data, allow_nan=False)
     except ValueError as exc:
         raise ArtefactError(f"{where} would hold a number that is not finite: measure or export it again") from exc
+    try:
+        (folder / SIGNATURE_NAME).unlink(missing_ok=True)
+    except OSError as exc:
+        raise cannot_write(folder / SIGNATURE_NAME, exc) from exc
     return complete

@@ -10,19 +10,28 @@ from edgeface_runtime.bundle import Bundle
 from edgeface_runtime.dictionary import load_dictionary
 from edgeface_runtime.dictionary_entry import DictionaryEntry
 from edgeface_runtime.dictionary_model import DictionaryModel
-from edgeface_runtime.engine import FLAVOURS, engine_path
-from edgeface_runtime.errors import ArtefactError, EngineError, InputError
+from edgeface_runtime.engine import FLAVOURS
+from edgeface_runtime.engine_open import EngineBuilder, open_bundle_engine
+from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.split_backend import SplitBackend
 
 __all__ = ["open_model"]
 
 
 def open_model(
-    bundle: Bundle, backend: str, precision: str, device: str, threads: int, engine: str | Path | None
+    bundle: Bundle,
+    backend: str,
+    precision: str,
+    device: str,
+    threads: int,
+    engine: str | Path | None,
+    builder: EngineBuilder | None = None,
+    signed_by: Path | None = None,
 ) -> tuple[Backend, DictionaryModel | None]:
     """The bundle's recogniser, and what matches covered faces where it has a mask dictionary.
 
-    Args are those of `Recognizer.from_bundle`, with a precision that is settled; raises as that does.
+    Args are those of `Recognizer.from_bundle`, with a precision that is settled; `signed_by` is the public key that
+    must have signed an engine. Raises as that does.
     """
     entry = bundle.manifest.dictionary
     if entry is not None and backend in FLAVOURS:
@@ -35,7 +44,7 @@ def open_model(
     if entry is not None:
         return _open_parts(bundle, entry, backend, key, device, threads)
     if backend in FLAVOURS:
-        return _open_engine(bundle, backend, precision, device, engine), None
+        return open_bundle_engine(bundle, backend, precision, device, engine, builder, signed_by), None
     return open_backend(backend, model, device, threads), None
 
 
@@ -57,16 +66,3 @@ def _open_parts(
         opened.pop_all()
     split = SplitBackend(parts[0], parts[1], entry.features)
     return split, DictionaryModel(dictionary, parts[2], parts[1], spec, key)
-
-
-def _open_engine(bundle: Bundle, backend: str, precision: str, device: str, engine: str | Path | None) -> Backend:
-    from edgeface_runtime.backends.tensorrt import open_engine
-
-    onnx_sha256 = bundle.model_sha256(precision)
-    path = engine_path(onnx_sha256, backend) if engine is None else Path(engine)
-    if engine is None and not path.is_file():
-        raise EngineError(
-            f"no {backend} engine of the {precision} model of {bundle.source} yet: "
-            f"build it with edgeface build {bundle.source} --backend {backend} --precision {precision}"
-        )
-    return open_engine(path, backend, device, onnx_sha256)

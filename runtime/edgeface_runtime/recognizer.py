@@ -21,11 +21,13 @@ from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine import FLAVOURS
+from edgeface_runtime.engine_open import EngineBuilder
 from edgeface_runtime.errors import ArtefactError, FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
+from edgeface_runtime.signature import check_bundle_signature, required_key
 from edgeface_runtime.threshold import choose_threshold
 
 __all__ = ["FaceFinder", "Recognizer"]
@@ -100,6 +102,8 @@ class Recognizer(Closing):
         *,
         engine: str | Path | None = None,
         min_face: int = 40,
+        builder: EngineBuilder | None = None,
+        require_signature: str | Path | None = None,
     ) -> Recognizer:
         """Open a bundle and load its recogniser.
 
@@ -109,13 +113,16 @@ class Recognizer(Closing):
             precision: fp32, fp16 or int8, as far as the bundle has it; auto is fp16 for TensorRT, else fp32.
             device: auto, cpu, cuda or cuda:N; auto is the CPU for onnxruntime and GPU 0 for the others.
             threads: CPU threads, at most 256; 0 leaves it to the backend.
-            engine: for the TensorRT backends; by default the one `edgeface build` keeps for this model.
+            engine: for the TensorRT backends; by default the one kept for this model and machine (engine_place.py).
             min_face: smallest face to look for, pixels.
+            builder: builds an engine where there is none that may be loaded here; None refuses, with the command.
+            require_signature: public key (PEM) that must have signed the bundle and an engine; None takes the one
+                EDGEFACE_REQUIRE_SIGNATURE names, if any.
 
         Raises:
             InputError: no such bundle, backend, precision or engine, too many threads, or a dictionary model on a
                 backend other than onnxruntime.
-            ArtefactError: the bundle or engine is damaged, foreign or too new.
+            ArtefactError: the bundle or engine is damaged, foreign, too new, or not signed as required.
             DeviceError: not the device that was asked for.
             MissingExtraError: the backend's package is not installed.
         """
@@ -124,8 +131,11 @@ class Recognizer(Closing):
         check_threads(threads)
         if precision == "auto":
             precision = "fp16" if backend in FLAVOURS else "fp32"
-        bundle = open_bundle(path)
-        loaded, masking = open_model(bundle, backend, precision, device, threads, engine)
+        key = required_key(require_signature)
+        bundle = open_bundle(path, full=key is not None)
+        if key is not None:
+            check_bundle_signature(bundle, key)
+        loaded, masking = open_model(bundle, backend, precision, device, threads, engine, builder, key)
         try:
             return cls(bundle, loaded, precision, None, min_face, threads or 1, masking)
         except BaseException:

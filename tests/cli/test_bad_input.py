@@ -491,8 +491,6 @@ def test_missing_tensorrt_names_its_command(
 
 def test_no_gpu_is_code_3(cli: Cli, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from edgeface_runtime.backends import tensorrt
-    from edgeface_runtime.bundle import open_bundle
-    from edgeface_runtime.engine import engine_path
     from edgeface_runtime.errors import DeviceError
 
     def none(index: int = 0) -> None:
@@ -501,11 +499,8 @@ def test_no_gpu_is_code_3(cli: Cli, places: dict[str, Path], monkeypatch: pytest
     monkeypatch.setattr(tensorrt, "require_gpu", none)
     monkeypatch.setenv("EDGEFACE_CACHE", str(tmp_path / "cache"))
     look = "identify {bundle} {photo} --gallery {gallery} --backend tensorrt-rtx --precision fp32"
-    fails(cli, places, look, "build it with edgeface build", code=3)
-    engine = engine_path(open_bundle(places["bundle"]).model_sha256("fp32"), "tensorrt-rtx")
-    engine.parent.mkdir(parents=True, exist_ok=True)
-    engine.write_bytes(b"plan")
     fails(cli, places, look, "no NVIDIA driver", code=3)
+    fails(cli, places, f"{look} --no-build", "no NVIDIA driver", code=3)
     fails(cli, places, f"{look} --device cpu", "runs on a GPU, not on the CPU", code=3)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from edgeface_export.trt_module import here_to_build
 from edgeface_runtime.bundle import open_bundle
-from edgeface_runtime.engine import engine_path, read_sidecar, sidecar_path
+from edgeface_runtime.engine import read_sidecar, sidecar_path
+from edgeface_runtime.engine_place import engine_path
 from edgeface_runtime.errors import DeviceError
 from edgeface_runtime.files import sha256_file
 
@@ -69,6 +71,7 @@ def test_json_is_the_sidecar_and_more(cli: Callable[..., Any], chain: Any, tmp_p
     done = cli("build", chain.bundle, *RTX, "--out", out, "--min-batch", 2, "--json", "--quiet")
     assert (done.code, done.err) == (0, "")
     sidecar = json.loads(sidecar_path(out).read_text())
+    del sidecar["sidecar_sha256"]
     assert done.data == {**sidecar, "engine": str(out), "dictionary_unused": None}
     assert sidecar["profile"] == {"min_batch": 2, "opt_batch": 2, "max_batch": 8}
     assert sidecar["engine_sha256"] == sha256_file(out)
@@ -80,7 +83,7 @@ def test_json_is_the_sidecar_and_more(cli: Callable[..., Any], chain: Any, tmp_p
 def test_a_dry_run_writes_nothing(cli: Callable[..., Any], chain: Any, tmp_path: Path) -> None:
     done = cli("build", chain.bundle, *RTX, "--dry-run", "--max-batch", 2)
     assert (done.code, done.err) == (0, "")
-    place = engine_path(open_bundle(chain.bundle).model_sha256("fp16"), "tensorrt-rtx")
+    place = engine_path(chain.bundle, open_bundle(chain.bundle).model_sha256("fp16"), here_to_build("tensorrt-rtx"))
     rows = shown(done.out)
     assert rows["engine"] == f"{place} (not written: --dry-run)" and rows["there"] == "now      nothing"
     assert rows["batch"] == "1 to 2, tuned for 1" and rows["built"].startswith("would be, by tensorrt-rtx ")
@@ -93,7 +96,7 @@ def test_a_dry_run_writes_nothing(cli: Callable[..., Any], chain: Any, tmp_path:
 
 def test_a_dry_run_says_what_is_there(cli: Callable[..., Any], chain: Any) -> None:
     assert cli("build", chain.bundle, *RTX, "--max-batch", 3, "--quiet").code == 0
-    place = engine_path(open_bundle(chain.bundle).model_sha256("fp16"), "tensorrt-rtx")
+    place = engine_path(chain.bundle, open_bundle(chain.bundle).model_sha256("fp16"), here_to_build("tensorrt-rtx"))
     before = place.read_bytes()
     there = cli("build", chain.bundle, *RTX, "--dry-run", "--json").data["there"]
     assert there.startswith("an engine of tensorrt-rtx ") and there.endswith("fp16, batch 1 to 3, for any GPU")

@@ -33,13 +33,17 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "inspect": ("FILE|ARCH", ""),
     "compare": (
         "A [B]",
-        "--precision --backend --device --threads --batch --faces --count --rounds --gate --out",
+        "--precision --backend --device --threads --batch --faces --count --rounds --gate --out"
+        " --no-build --require-signature",
     ),
     "doctor": ("[BUNDLE]", ""),
-    "calibrate threshold": ("BUNDLE", ""),
-    "enroll": ("BUNDLE NAME IMAGE...", "--gallery"),
-    "identify": ("BUNDLE IMAGE...", "--gallery --top"),
-    "verify": ("BUNDLE A B", ""),
+    "bundle keygen": ("", "--out"),
+    "bundle sign": ("BUNDLE|ENGINE", "--key"),
+    "bundle verify": ("BUNDLE|ENGINE", "--key"),
+    "calibrate threshold": ("BUNDLE", "--no-build --require-signature"),
+    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --no-build --require-signature"),
+    "identify": ("BUNDLE IMAGE...", "--gallery --top --no-build --require-signature"),
+    "verify": ("BUNDLE A B", "--no-build --require-signature"),
     "gallery list": ("", "--gallery"),
     "gallery delete": ("NAME", "--gallery"),
     "benchmark": ("[BUNDLE]...", "--ratios --backend --device --threads --batch --out"),
@@ -122,7 +126,7 @@ for words in json.loads(sys.argv[1]):
     found[words] = [code, "Usage: edgeface " + words in text.getvalue()]
 print(json.dumps({"found": found, "loaded": sorted(sys.modules)}))
 """
-    asked = ["", "data", "gallery", "calibrate", *COMMANDS]
+    asked = ["", "data", "gallery", "calibrate", "bundle", *COMMANDS]
     done = subprocess.run([sys.executable, "-c", script, json.dumps(asked)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

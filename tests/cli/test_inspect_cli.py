@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgeface_runtime.engine import Profile, Sidecar, sidecar_path, write_sidecar
+from edgeface_runtime.engine import Profile, Sidecar, sidecar_path, signature_path, write_sidecar
 
 
 def test_a_bundle_in_ten_seconds(cli: Callable[..., Any], chain: Any) -> None:
@@ -69,3 +69,14 @@ def test_profiling_without_a_gpu_is_code_3(
     done = cli("inspect", engine, "--profile")
     assert (done.code, done.out, done.err) == (3, "", "edgeface: no NVIDIA driver: install one\n")
     assert sidecar_path(engine).read_bytes() == before
+
+
+def test_a_signed_engine_is_not_profiled(cli: Callable[..., Any], tmp_path: Path) -> None:
+    engine = tmp_path / "r.engine"
+    engine.write_bytes(b"plan")
+    digest = hashlib.sha256(b"plan").hexdigest()
+    write_sidecar(engine, Sidecar("tensorrt-rtx", "1.7", "c" * 64, digest, "fp16", Profile()))
+    signature_path(engine).write_text("{}")
+    done = cli("inspect", engine, "--profile")
+    assert done.code == 2 and "would break the signature" in done.err
+    assert signature_path(engine).exists()

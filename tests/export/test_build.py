@@ -101,7 +101,7 @@ def test_sidecars_from_before_compatibility_are_read(
     out = tmp_path / "old.engine"
     build_engine(masked_half, out, RTX)
     data = json.loads(sidecar_path(out).read_text())
-    del data["version_compatible"], data["hardware_compatibility"]
+    del data["version_compatible"], data["hardware_compatibility"], data["sidecar_sha256"]
     sidecar_path(out).write_text(json.dumps(data))
     found = read_sidecar(out)
     assert (found.version_compatible, found.hardware_compatibility) == (False, "none")

@@ -31,8 +31,10 @@ def refused(path: Path, pattern: str, error: type[Exception] = ArtefactError) ->
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest as written before manifests had a checksum."""
     file = folder / "manifest.json"
     data = json.loads(file.read_text())
+    data.pop("manifest_sha256", None)
     change(data)
     file.write_text(json.dumps(data))
 
@@ -72,6 +74,24 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     refused(tmp_path, "is not a bundle: manifest.json is missing")
     (tmp_path / "notes.txt").write_text("hello")
     refused(tmp_path / "notes.txt", "neither a bundle's folder nor a .tar")
+
+
+def test_a_manifest_is_checked_by_its_own_checksum(tiny_bundle: MakeBundle) -> None:
+    folder = tiny_bundle()
+    file = folder / "manifest.json"
+    text = file.read_text()
+    data = json.loads(text)
+    rest = {key: value for key, value in data.items() if key != "manifest_sha256"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
+    assert data["manifest_sha256"] == hashlib.sha256(canonical).hexdigest()
+    file.write_text(json.dumps(data))  # laid out anew: nothing has changed
+    assert open_bundle(folder).manifest.thresholds == {"1e-2": 0.3, "1e-3": 0.5}
+    for before, after in ((": 0.5", ": 0.4"), ("manifest_sha256", "manifest_sha25v"), ("tiny", "tine")):
+        assert before in text
+        file.write_text(text.replace(before, after))
+        refused(folder, "manifest.json is damaged: its checksum differs: copy or export the bundle again")
+    file.write_text(json.dumps(rest))  # written before there were checksums
+    assert open_bundle(folder).manifest.name == "tiny"
 
 
 @pytest.mark.parametrize("text", ["", "{", "not json", "\x00\xff"])

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from edgeface_runtime.backends.driver import Gpu
 from edgeface_runtime.bundle import open_bundle
 from edgeface_runtime.doctor import Host
 from edgeface_runtime.doctor.bundle_here import probe_bundle
 from edgeface_runtime.doctor.finding import Finding, missing, ok
-from edgeface_runtime.engine import Profile, Sidecar, engine_path, write_sidecar
+from edgeface_runtime.engine import Profile, Sidecar, write_sidecar
+from edgeface_runtime.engine_check import Here
+from edgeface_runtime.engine_place import engine_path
 
+ORIN = Here("tensorrt", "10.3.0", Gpu(0, "Orin", "8.7", "12.6"))
 GPU = {"index": 0, "name": "Orin", "compute_capability": "8.7"}
 ON_CPU = ok("onnxruntime, cpu", "runs", backend="onnxruntime", device="cpu")
-BY_TENSORRT = ok("tensorrt", "runs", backend="tensorrt", device="cuda", version="10.3.0", gpu=GPU)
+BY_TENSORRT = ok("tensorrt", "runs", backend="tensorrt", device="cuda", version="10.3.0", gpu=GPU, driver="12.6")
 
 
 def probe(folder: Path, *runners: Finding) -> list[Finding]:
@@ -51,7 +55,7 @@ def test_an_engine_is_there_stale_or_missing(tiny_bundle: Callable[..., Path]) -
     assert (found.state, found.mend) == ("missing", build)
 
     digest = open_bundle(folder).model_sha256()
-    engine = engine_path(digest, "tensorrt")
+    engine = engine_path(folder, digest, ORIN)
     engine.parent.mkdir(parents=True)
     engine.write_bytes(b"plan")
     plan = hashlib.sha256(b"plan").hexdigest()

@@ -21,6 +21,8 @@ PACKAGES = {
 }
 HOUSE = tuple(PACKAGES)
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "cuda"}
+ON_DEMAND = {*BACKEND_PACKAGES, "cryptography"}
+"""What the runtime imports inside functions only: one backend, and what checks signatures."""
 LIGHT = ("edgeface.cli", "edgeface_runtime.errors", "edgeface_runtime.files")
 """What the cli may import before a command runs, besides the package names themselves."""
 
@@ -148,13 +150,13 @@ def test_rooms_import_only_whom_they_may() -> None:
 
 
 def test_the_runtime_needs_numpy_opencv_and_one_backend() -> None:
-    known = {"numpy", "cv2", "edgeface_runtime", *BACKEND_PACKAGES, *sys.stdlib_module_names}
+    known = {"numpy", "cv2", "edgeface_runtime", *ON_DEMAND, *sys.stdlib_module_names}
     foreign = [str(i) for i in IMPORTS if within(i.by, "edgeface_runtime") and i.what.split(".")[0] not in known]
     assert foreign == []
     eager = [
         str(i)
         for i in IMPORTS
-        if within(i.by, "edgeface_runtime") and i.top_level and i.what.split(".")[0] in BACKEND_PACKAGES
+        if within(i.by, "edgeface_runtime") and i.top_level and i.what.split(".")[0] in ON_DEMAND
     ]
     assert eager == []
 
@@ -188,7 +190,7 @@ def loaded_after(code: str) -> set[str]:
     return set(names)
 
 
-HEAVY = {"torch", "edgeface", "edgeface_export", "edgeface_calibration", "onnx", "matplotlib", *BACKEND_PACKAGES}
+HEAVY = {"torch", "edgeface", "edgeface_export", "edgeface_calibration", "onnx", "matplotlib", *ON_DEMAND}
 
 
 def test_importing_the_runtime_loads_nothing_heavy() -> None:

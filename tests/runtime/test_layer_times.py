@@ -61,5 +61,6 @@ def test_they_are_kept_in_the_sidecar(tmp_path: Path) -> None:
     write_layer_times(engine, [("a", 1.0), ("b", 0.12345678)])
     after = json.loads(sidecar_path(engine).read_text())
     assert after.pop("layer_times") == [{"name": "a", "ms": 1.0}, {"name": "b", "ms": 0.123457}]
+    assert after.pop("sidecar_sha256") != before.pop("sidecar_sha256")  # sealed anew, else it were refused
     assert after == before
     assert read_sidecar(engine) == sidecar

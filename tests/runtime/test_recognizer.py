@@ -16,7 +16,7 @@ from edgeface_runtime.backends import open_backend
 from edgeface_runtime.bundle import open_bundle, pack_bundle
 from edgeface_runtime.detect import Face
 from edgeface_runtime.embedding import to_batch
-from edgeface_runtime.errors import ArtefactError, DeviceError, EngineError, FaceError, ImageError, InputError
+from edgeface_runtime.errors import ArtefactError, DeviceError, FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.manifest import InputSpec
 from edgeface_runtime.recognizer import Recognizer
@@ -247,10 +247,8 @@ def test_from_bundle(tiny_bundle: MakeBundle, tmp_path: Path) -> None:
         Recognizer.from_bundle(folder, backend="magic")
     with pytest.raises(InputError, match="has no fp16 model"):
         Recognizer.from_bundle(folder, precision="fp16")
-    with pytest.raises(
-        EngineError, match=r"no tensorrt engine .* yet: build it with edgeface build .*bundle --backend"
-    ):
-        Recognizer.from_bundle(folder, backend="tensorrt", precision="fp32")
+    with pytest.raises(InputError, match="engine not found"):
+        Recognizer.from_bundle(folder, backend="tensorrt", precision="fp32", engine=tmp_path / "none.engine")
     with pytest.raises(InputError, match="has no fp16 model"):  # what auto means for TensorRT
         Recognizer.from_bundle(folder, backend="tensorrt")
     (tmp_path / "r.engine").write_bytes(b"plan")

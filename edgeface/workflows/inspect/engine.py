@@ -11,9 +11,8 @@ from edgeface.workflows.benchmark_report import Sheet
 from edgeface.workflows.inspect.description import Description, Line, entries, megabytes
 from edgeface_runtime.doctor.engine_here import engine_here
 from edgeface_runtime.doctor.host import Host
-from edgeface_runtime.engine import read_sidecar, sidecar_path
-from edgeface_runtime.errors import ArtefactError
-from edgeface_runtime.files import require_file, sha256_file
+from edgeface_runtime.engine import sidecar_path
+from edgeface_runtime.engine_check import whole_engine
 
 __all__ = ["describe_engine"]
 
@@ -29,12 +28,7 @@ def describe_engine(path: Path, host: Host | None = None) -> Description:
     Raises:
         ArtefactError: no sidecar or a damaged one, or the engine is not the file the sidecar describes.
     """
-    require_file(path, "engine")
-    sidecar = read_sidecar(path)
-    if sha256_file(path) != sidecar.engine_sha256:
-        raise ArtefactError(
-            f"engine {path} is damaged (SHA-256 differs from its sidecar): build it again with edgeface build"
-        )
+    sidecar = whole_engine(path).sidecar
     told: dict[str, Any] = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     here = engine_here(host or Host(), path, sidecar.flavour)
     times = _times(told.get("layer_times"))

@@ -1,13 +1,14 @@
 """Engines of TensorRT or TensorRT-RTX: strongly typed plans with one dynamic batch axis.
 
-The order matters: driver, package, sidecar, and only then the plan is deserialised (see engine.py). Batches larger
-than the profile's largest are split; nothing is padded.
+The order matters: driver, package, sidecar, hash, and only then the plan is deserialised (see engine_check.py).
+Batches larger than the profile's largest are split; nothing is padded.
 """
 
 from __future__ import annotations
 
 import importlib
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,46 @@ from edgeface_runtime.backends import check_batch, parse_device
 from edgeface_runtime.backends.cuda import Cuda, open_cuda
 from edgeface_runtime.backends.driver import Gpu, require_gpu
 from edgeface_runtime.closing import Closing
-from edgeface_runtime.engine import FLAVOURS, check_sidecar, read_sidecar
+from edgeface_runtime.engine import BUILD_AGAIN, FLAVOURS
+from edgeface_runtime.engine_check import CheckedEngine, Here, build_command, checked_engine
 from edgeface_runtime.errors import EXTRAS, DeviceError, EngineError, InputError, MissingExtraError
 from edgeface_runtime.files import require_file
 
-__all__ = ["TensorRTBackend", "open_engine"]
+__all__ = ["Found", "TensorRTBackend", "look_here", "open_engine", "run_engine"]
 
 DTYPES: dict[str, type[np.generic]] = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT64": np.int64}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to run an engine with."""
+
+    here: Here
+    gpu: Gpu
+    trt: Any
+    """The module tensorrt or tensorrt_rtx."""
+
+
+def look_here(flavour: str, device: str = "auto") -> Found:
+    """Ask for the driver, the GPU and the package, in this order.
+
+    Args:
+        flavour: tensorrt or tensorrt-rtx.
+        device: auto (GPU 0), cuda or cuda:N.
+
+    Raises:
+        DeviceError: no driver or GPU, or the CPU was asked for.
+        MissingExtraError: TensorRT is not installed.
+    """
+    index = parse_device(device, auto="cuda")
+    if index is None:
+        raise DeviceError(f"{flavour} runs on a GPU, not on the CPU: give --device cuda, or --backend onnxruntime")
+    gpu = require_gpu(index)
+    try:
+        trt = importlib.import_module(FLAVOURS[flavour])
+    except (ImportError, OSError) as exc:
+        raise MissingExtraError(flavour, EXTRAS[FLAVOURS[flavour]]) from exc
+    return Found(Here(flavour, str(trt.__version__), gpu), gpu, trt)
 
 
 def open_engine(path: Path, flavour: str, device: str = "auto", onnx_sha256: str | None = None) -> TensorRTBackend:
@@ -40,21 +74,34 @@ def open_engine(path: Path, flavour: str, device: str = "auto", onnx_sha256: str
         InputError: there is no such engine.
         DeviceError: no driver or GPU, or the CPU was asked for.
         MissingExtraError: TensorRT, or pycuda and cuda-python, are not installed.
-        ArtefactError, EngineError: damaged, stale or foreign; see `check_sidecar`.
+        ArtefactError, EngineError: damaged, stale or foreign; see `checked_engine`.
     """
     require_file(path, "engine")
-    index = parse_device(device, auto="cuda")
-    if index is None:
-        raise DeviceError(f"{flavour} runs on a GPU, not on the CPU: give --device cuda, or --backend onnxruntime")
-    gpu = require_gpu(index)
-    try:
-        trt = importlib.import_module(FLAVOURS[flavour])
-    except (ImportError, OSError) as exc:
-        raise MissingExtraError(flavour, EXTRAS[FLAVOURS[flavour]]) from exc
-    check_sidecar(
-        path, read_sidecar(path), flavour, str(trt.__version__), gpu.name, gpu.compute_capability, onnx_sha256
+    found = look_here(flavour, device)
+    checked = checked_engine(path, found.here, onnx_sha256)
+    return run_engine(
+        checked, found, f"build it again with {build_command('BUNDLE', flavour, checked.sidecar.precision)}"
     )
-    return TensorRTBackend(path, flavour, trt, open_cuda(index, EXTRAS[FLAVOURS[flavour]]), gpu)
+
+
+def run_engine(checked: CheckedEngine, found: Found, again: str = BUILD_AGAIN) -> TensorRTBackend:
+    """Deserialise an engine that was checked; `again` ends the refusals of TensorRT itself.
+
+    Raises:
+        MissingExtraError: neither pycuda nor cuda-python is installed.
+        DeviceError, EngineError: TensorRT or the GPU fails.
+    """
+    cuda = open_cuda(found.gpu.index, EXTRAS[FLAVOURS[found.here.flavour]])
+    return TensorRTBackend(
+        checked.path,
+        found.here.flavour,
+        found.trt,
+        cuda,
+        found.gpu,
+        plan=checked.plan,
+        host_code=checked.sidecar.version_compatible,
+        again=again,
+    )
 
 
 class TensorRTBackend(Closing):
@@ -66,9 +113,23 @@ class TensorRTBackend(Closing):
         trt: that module.
         cuda: memory and streams; closed with the backend.
         gpu: what it runs on.
+        plan: the engine's content, as it was checked; None reads `path`.
+        host_code: the plan carries its own runtime (version compatible), which TensorRT must be allowed to run.
+        again: what mends a plan that TensorRT refuses, for messages.
     """
 
-    def __init__(self, path: Path, flavour: str, trt: Any, cuda: Cuda, gpu: Gpu) -> None:
+    def __init__(
+        self,
+        path: Path,
+        flavour: str,
+        trt: Any,
+        cuda: Cuda,
+        gpu: Gpu,
+        *,
+        plan: bytes | None = None,
+        host_code: bool = False,
+        again: str = BUILD_AGAIN,
+    ) -> None:
         self.name = flavour
         self.device = f"cuda:{gpu.index}"
         self._path, self._trt, self._cuda, self._gpu = path, trt, cuda, gpu
@@ -78,20 +139,23 @@ class TensorRTBackend(Closing):
         self._context: Any = None
         self._engine: Any = None
         self._open = True
+        self._again = again
         try:
             with cuda.active():
-                self._load()
+                self._load(path.read_bytes() if plan is None else plan, host_code)
         except BaseException:
             self.close()
             raise
 
-    def _load(self) -> None:
+    def _load(self, plan: bytes, host_code: bool) -> None:
         trt = self._trt
         self._logger = _logger(trt)
         self._runtime = trt.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(self._path.read_bytes())
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise EngineError(f"engine {self._path} cannot be loaded ({self._logger.last}): build it again")
+            raise EngineError(f"engine {self._path} cannot be loaded ({self._logger.last}): {self._again}")
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise EngineError(
@@ -100,7 +164,7 @@ class TensorRTBackend(Closing):
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         inputs = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         if len(inputs) != 1:
-            raise EngineError(f"engine {self._path} has {len(inputs)} inputs, a recogniser has 1: build it again")
+            raise EngineError(f"engine {self._path} has {len(inputs)} inputs, a recogniser has 1: {self._again}")
         self._input = inputs[0]
         self._outputs = [n for n in names if n not in inputs]
         self._dtypes = {n: self._dtype(n) for n in names}
@@ -108,7 +172,7 @@ class TensorRTBackend(Closing):
         self._min_batch, self._max_batch = int(shapes[0][0]), int(shapes[2][0])
         self._sample = tuple(int(n) for n in shapes[2][1:])
         if not self._context.set_input_shape(self._input, (self._max_batch, *self._sample)):
-            raise EngineError(f"engine {self._path} refuses its own profile ({self._logger.last}): build it again")
+            raise EngineError(f"engine {self._path} refuses its own profile ({self._logger.last}): {self._again}")
         self._stream = self._cuda.new_stream()
         for name in names:
             shape = tuple(self._context.get_tensor_shape(name))
@@ -159,7 +223,7 @@ class TensorRTBackend(Closing):
         if len(batch) < self._min_batch:
             raise EngineError(
                 f"engine {self._path.name} takes {self._min_batch} faces or more at a time, not {len(batch)}: "
-                "build it again with edgeface build"
+                f"{self._again}"
             )
         if not self._context.set_input_shape(self._input, batch.shape):
             raise EngineError(f"engine {self._path.name} refuses the shape {batch.shape} ({self._logger.last})")
@@ -170,7 +234,7 @@ class TensorRTBackend(Closing):
         }
         self._cuda.upload(self._buffers[self._input], feed, self._stream)
         if not self._context.execute_async_v3(self._stream):
-            raise EngineError(f"engine {self._path.name} failed ({self._logger.last}): build it again")
+            raise EngineError(f"engine {self._path.name} failed ({self._logger.last}): {self._again}")
         for name, answer in answers.items():
             self._cuda.download(answer, self._buffers[name], self._stream)
         self._cuda.synchronize(self._stream)

@@ -8,10 +8,14 @@ from typing import Any
 
 from edgeface_runtime.bundle import EXPORTED, Bundle
 from edgeface_runtime.doctor.backends import CPU, CUDA, try_models
-from edgeface_runtime.doctor.engine_here import check_engine
+from edgeface_runtime.doctor.engine_here import here_of
 from edgeface_runtime.doctor.finding import Finding, missing, ok, problem
 from edgeface_runtime.doctor.host import Host
-from edgeface_runtime.engine import FLAVOURS, engine_path
+from edgeface_runtime.engine import FLAVOURS
+from edgeface_runtime.engine_check import build_command
+from edgeface_runtime.engine_place import find_engine
+from edgeface_runtime.errors import EdgefaceError
+from edgeface_runtime.signature import required_key
 
 __all__ = ["probe_bundle"]
 
@@ -74,14 +78,17 @@ def _loads(host: Host, bundle: Bundle, part: str, backend: str, device: str) -> 
 def _engines(bundle: Bundle, flavour: str, here: Mapping[str, Any]) -> list[Finding]:
     if bundle.manifest.dictionary is not None:
         return [missing(flavour, "bundles with a mask dictionary run on onnxruntime only")]
+    machine = here_of(flavour, here)
     findings = []
     for precision in _precisions(bundle):
         part = f"{flavour}, {precision}"
-        build = f"edgeface build {bundle.source} --backend {flavour} --precision {precision}"
+        build = build_command(bundle.source, flavour, precision)
         digest = bundle.model_sha256(precision)
-        engine = engine_path(digest, flavour)
-        if not engine.is_file():
-            findings.append(missing(part, "no engine built yet", build))
-            continue
-        findings.append(check_engine(engine, part, flavour, here, digest, build))
+        try:
+            engine = find_engine(bundle.source, digest, precision, machine, f"build it with {build}", required_key())
+        except EdgefaceError as exc:
+            none = str(exc).startswith(f"no {flavour} engine")
+            findings.append(missing(part, "no engine built yet", build) if none else problem(part, str(exc), build))
+        else:
+            findings.append(ok(part, f"engine {engine.path}", engine=str(engine.path)))
     return findings
