@@ -76,5 +76,6 @@ def by_tensorrt(found: Found, flavour: str) -> Finding:
         "device": "cuda",
         "version": package.facts.get("version"),
         "gpu": dict(gpu),
+        "driver": found["driver"].facts.get("cuda", ""),
     }
     return ok(flavour, f"{package.facts.get('version')} on {gpu['name']}", **facts)
