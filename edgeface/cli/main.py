@@ -16,10 +16,12 @@ from edgeface.cli import (
     build,
     bundle,
     calibrate,
+    compare,
     convert,
     data,
     demo,
     device,
+    doctor,
     evaluate,
     export,
     gallery,
@@ -58,7 +60,22 @@ def main(
     """Train, prune, export and run recognition of partly covered faces."""
 
 
-for module in (train, convert, prune, evaluate, export, build, inspect, device, benchmark, demo, reproduce):
+MODULES = (
+    train,
+    convert,
+    prune,
+    evaluate,
+    export,
+    build,
+    inspect,
+    compare,
+    doctor,
+    device,
+    benchmark,
+    demo,
+    reproduce,
+)
+for module in MODULES:
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(bundle.app, name="bundle")

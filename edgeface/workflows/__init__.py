@@ -1,1 +1,1 @@
-"""Long jobs that use every room: benchmark and demo. They may import everything but the cli."""
+"""Jobs that use every room: benchmark, compare, inspect, demo. They may import everything but the cli."""

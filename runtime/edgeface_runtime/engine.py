@@ -8,6 +8,7 @@ engines are kept in engine_place.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "sidecar_bytes",
     "sidecar_path",
     "signature_path",
+    "write_layer_times",
     "write_sidecar",
 ]
 
@@ -176,6 +178,19 @@ def _from_fields(data: dict[str, Any]) -> Sidecar:
             raise TypeError(f"{name} is not of type {kind.__name__}")
     profile = Profile(**{f.name: int(known["profile"][f.name]) for f in fields(Profile)})
     return Sidecar(**{**known, "profile": profile})
+
+
+def write_layer_times(engine: Path, times: Sequence[tuple[str, float]]) -> None:
+    """Keep how long each layer takes, name and milliseconds, in an engine's sidecar; its other fields stay.
+
+    Raises:
+        ArtefactError: there is no sidecar that can be read.
+    """
+    read_sidecar(engine)
+    path = sidecar_path(engine)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["layer_times"] = [{"name": name, "ms": round(ms, 6)} for name, ms in times]
+    write_json(path, seal(data, SEAL))
 
 
 def is_engine(path: Path) -> bool:

@@ -93,6 +93,7 @@ def places(chain: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     shutil.copy(chain.gallery, found["foreign_gallery"])
     add("no_sqlite", "text.db", b"not a gallery" * 99)
     add("bare_engine", "bare.engine", b"plan")
+    add("cut_onnx", "cut.onnx", model[: len(model) // 2])
     return found
 
 
@@ -165,6 +166,9 @@ BUNDLES = {
         "evaluate {{{bad}}} --images {{faces}} --protocol identify",
         "build {{{bad}}} --backend tensorrt-rtx --out {{new}}",
         "benchmark {{{bad}}} --out {{new}}",
+        "compare {{{bad}}} {{other}} --quiet",
+        "compare {{other}} {{{bad}}} --quiet --out {{new}}",
+        "doctor {{{bad}}}",
     ],
 )
 def test_bundles(cli: Cli, places: dict[str, Path], command: str, bad: str) -> None:
@@ -370,6 +374,11 @@ FLAGS = [
     ("inspect {text}", "is none of edgeface's files"),
     ("inspect {no_sqlite}", "is not a gallery"),
     ("inspect {bare_engine}", "has no sidecar"),
+    ("inspect {bare_engine} --profile", "has no sidecar"),
+    ("inspect {bundle} --profile", "--profile times the layers of an engine"),
+    ("inspect {cut_onnx}", "is not a readable ONNX graph"),
+    ("inspect iresnet50 --profile", "--profile times the layers of an engine"),
+    ("inspect {bundle} --width .5", "--width is for networks by name"),
     ("build {bundle} --backend best", "unknown --backend 'best'"),
     ("build {bundle} --precision int8 --backend tensorrt-rtx", "has no int8 model"),
     ("build {bundle} --max-batch 0", "--max-batch must be at least 1"),
@@ -523,7 +532,7 @@ def test_what_the_machine_lacks_is_one_line(
     def broken(path: object, full: bool = False) -> None:
         raise error
 
-    monkeypatch.setattr("edgeface_runtime.bundle.open_bundle", broken)
+    monkeypatch.setattr("edgeface.workflows.inspect.bundle.open_bundle", broken)
     fails(cli, places, "inspect {bundle}", words)
 
 
@@ -531,7 +540,7 @@ def test_a_bug_is_not_dressed_up(cli: Cli, monkeypatch: pytest.MonkeyPatch, plac
     def broken(path: object, full: bool = False) -> None:
         raise ModuleNotFoundError("No module named 'edgeface.typo'", name="edgeface.typo")
 
-    monkeypatch.setattr("edgeface_runtime.bundle.open_bundle", broken)
+    monkeypatch.setattr("edgeface.workflows.inspect.bundle.open_bundle", broken)
     with pytest.raises(ModuleNotFoundError, match="typo"):
         cli("inspect", places["bundle"])
 

@@ -31,6 +31,12 @@ CONTRACT: dict[str, tuple[str, str]] = {
         "--hardware-compatibility --builder-level --dry-run",
     ),
     "inspect": ("FILE|ARCH", ""),
+    "compare": (
+        "A [B]",
+        "--precision --backend --device --threads --batch --faces --count --rounds --gate --out"
+        " --no-build --require-signature",
+    ),
+    "doctor": ("[BUNDLE]", ""),
     "bundle keygen": ("", "--out"),
     "bundle sign": ("BUNDLE|ENGINE", "--key"),
     "bundle verify": ("BUNDLE|ENGINE", "--key"),

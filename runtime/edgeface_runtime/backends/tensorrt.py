@@ -274,6 +274,10 @@ class TensorRTBackend(Closing):
         self._shape(context, batch)
         return lambda: self._enqueue(context)
 
+    def profiled(self) -> tuple[Any, Any, tuple[int, ...]]:
+        """For timing layers: the TensorRT module, the execution context, and the shape of the smallest batch."""
+        return self._trt, self._context, (self._min_batch, *self._sample)
+
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
         return {
