@@ -25,7 +25,9 @@ def compare(
     precision: Annotated[
         str, typer.Option(help="fp32,fp16,int8; default: all of A alone, else what the backend takes.")
     ] = "",
-    backend: Annotated[str, typer.Option(help="Of onnxruntime, tensorrt, tensorrt-rtx.")] = "onnxruntime",
+    backend: Annotated[
+        str, typer.Option(help="Of onnxruntime, onnxruntime-tensorrt, tensorrt, tensorrt-rtx.")
+    ] = "onnxruntime",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")] = 1,
     batch: Annotated[str, typer.Option(help="Batch sizes that are timed.")] = "1,8",

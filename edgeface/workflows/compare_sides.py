@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeface_runtime.backends import BACKENDS
+from edgeface_runtime.backends import backend_kind
 from edgeface_runtime.bundle import EXPORTED, Bundle, open_bundle
-from edgeface_runtime.engine import FLAVOURS
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.signature import check_bundle_signature
 
@@ -79,8 +78,7 @@ def choose_sides(
         ArtefactError: a bundle is damaged, or not signed by the key `signed_by`.
     """
     for backend in backends:
-        if backend not in BACKENDS:
-            raise InputError(f"unknown --backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+        backend_kind(backend)
     for precision in precisions:
         if precision not in EXPORTED:
             raise InputError(f"unknown --precision {precision!r}: choose one of {', '.join(EXPORTED)}")
@@ -117,7 +115,7 @@ def _default(bundle: Bundle, backend: str, alone: bool) -> list[str]:
     """Precisions where none was asked for."""
     if alone:
         return [name for name in EXPORTED if name in bundle.manifest.models]
-    return ["fp16" if backend in FLAVOURS else "fp32"]
+    return [backend_kind(backend).precision]
 
 
 @contextmanager

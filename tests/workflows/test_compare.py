@@ -63,7 +63,7 @@ def test_sides_are_named_by_what_differs(tmp_path: Path) -> None:
         (("fp32",), ("onnxruntime",), "is one thing: name a second bundle"),
         (("fp8", "fp32"), ("onnxruntime",), "unknown --precision 'fp8'"),
         (("fp32", "fp16"), ("onnxruntime",), "has no fp16 model"),
-        ((), ("best",), "unknown --backend 'best'"),
+        ((), ("best",), "unknown backend 'best'"),
     ],
 )
 def test_nothing_to_compare(

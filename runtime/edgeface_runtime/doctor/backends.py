@@ -10,9 +10,9 @@ from typing import Any
 from edgeface_runtime.doctor.finding import Finding, missing, ok, problem
 from edgeface_runtime.doctor.host import Host
 
-__all__ = ["CPU", "CUDA", "probe_onnxruntime", "probe_tensorrt", "probe_tensorrt_rtx", "try_models"]
+__all__ = ["CPU", "CUDA", "TENSORRT", "probe_onnxruntime", "probe_tensorrt", "probe_tensorrt_rtx", "try_models"]
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 ORT = """
 import json
 import onnxruntime as ort
@@ -80,7 +80,7 @@ def probe_tensorrt(host: Host) -> Finding:
     """TensorRT: installed, whole and loading, or only pip's stub."""
     answer = host.python(VERSION, "tensorrt")
     stub = next((v for k, v in host.distributions.items() if k == "tensorrt" or k.startswith("tensorrt-cu")), None)
-    full = "pip install --extra-index-url https://pypi.nvidia.com tensorrt"
+    full = "pip install --force-reinstall --no-cache-dir tensorrt"
     if host.jetson:
         full = "sudo apt install nvidia-jetpack"
     if answer.data is not None:
@@ -95,7 +95,7 @@ def probe_tensorrt(host: Host) -> Finding:
         return problem("tensorrt", f"{system[0]} is there, this environment does not see it", mend)
     if stub:
         return problem("tensorrt", f"{stub} is a stub without the libraries", full, version=stub)
-    return missing("tensorrt", "not installed", full)
+    return missing("tensorrt", "not installed", "pip install 'edgeface[tensorrt]'" if not host.jetson else full)
 
 
 def probe_tensorrt_rtx(host: Host) -> Finding:

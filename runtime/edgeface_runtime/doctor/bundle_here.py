@@ -33,7 +33,7 @@ def probe_bundle(host: Host, bundle: Bundle, runners: list[Finding]) -> list[Fin
         backend, device = runner.facts["backend"], runner.facts["device"]
         if backend in FLAVOURS:
             findings += _engines(bundle, backend, runner.facts)
-        else:
+        elif backend == "onnxruntime":
             findings.append(_loads(host, bundle, runner.part, backend, device))
     return findings
 

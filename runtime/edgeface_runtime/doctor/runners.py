@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from edgeface_runtime.doctor.backends import CPU, CUDA
+from edgeface_runtime.doctor.backends import CPU, CUDA, TENSORRT
 from edgeface_runtime.doctor.finding import Finding, missing, ok, problem
+from edgeface_runtime.engine import FLAVOURS
 
 __all__ = ["by_tensorrt", "find_runners", "first_gpu", "without_gpu"]
 
@@ -32,7 +33,8 @@ def without_gpu(ort: Finding) -> Finding:
 
 def find_runners(found: Found) -> list[Finding]:
     """One finding for each way to run a network, by `found`: part -> finding."""
-    return [_on_cpu(found), _on_cuda(found), by_tensorrt(found, "tensorrt"), by_tensorrt(found, "tensorrt-rtx")]
+    engines = [by_tensorrt(found, flavour) for flavour in FLAVOURS]
+    return [_on_cpu(found), _on_cuda(found), _on_tensorrt_provider(found), *engines]
 
 
 def _on_cpu(found: Found) -> Finding:
@@ -55,6 +57,15 @@ def _on_cuda(found: Found) -> Finding:
         mend = "pip uninstall -y onnxruntime && pip install 'edgeface[gpu]'"
         return missing(part, "the onnxruntime here has no CUDA", mend)
     return problem(part, "see onnxruntime above", ort.mend)
+
+
+def _on_tensorrt_provider(found: Found) -> Finding:
+    part = "onnxruntime-tensorrt"
+    if first_gpu(found) is None:
+        return missing(part, "there is no GPU that works")
+    if TENSORRT not in found["onnxruntime"].facts.get("providers", ()):
+        return missing(part, "the onnxruntime here has no TensorRT provider")
+    return ok(part, "the provider is there; not tried, since it builds an engine", backend=part, device="cuda")
 
 
 def by_tensorrt(found: Found, flavour: str) -> Finding:
