@@ -33,7 +33,7 @@ from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import cannot_write, part_folder
 from edgeface_runtime.manifest import FORMAT, MANIFEST_NAME
 
-__all__ = ["MODELS", "write_bundle"]
+__all__ = ["MODELS", "bundle_folder", "write_bundle"]
 
 MODELS = {
     "fp32": "recognizer.onnx",
@@ -88,10 +88,7 @@ def write_bundle(
     to_input(faces[:1])  # bad faces are said before the work, not after it
     if dictionary is not None:
         check_fit(checkpoint.model, dictionary)
-    _check_place(out, overwrite)
-    with part_folder(out) as work, _named(out, work):
-        folder = work / "bundle"
-        folder.mkdir()
+    with bundle_folder(out, overwrite) as folder:
         parity, notes, exported = _export(checkpoint, folder, wanted, faces, opset, gate, keep_pattern)
         if int8 is not None and "int8" in wanted:
             drift, notes["int8"] = export_int8(checkpoint.model, folder, folder / MODELS["fp32"], int8, faces)
@@ -110,11 +107,25 @@ def write_bundle(
         if dictionary is not None:
             manifest = replace(manifest, masking=dictionary.masks.kind)
         manifest = write_manifest(folder, manifest)
+    return manifest
+
+
+@contextlib.contextmanager
+def bundle_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """Yield a folder to make a bundle in; at the end it, or a `.tar` of it, takes its place at `out`.
+
+    Raises:
+        InputError: `out` is taken or cannot be written; before anything is made.
+    """
+    _check_place(out, overwrite)
+    with part_folder(out) as work, _named(out, work):
+        folder = work / "bundle"
+        folder.mkdir()
+        yield folder
         if out.suffix == ".tar":
             pack_bundle(folder, work / "bundle.tar").replace(out)
         else:
             _put(folder, out, work / "replaced")
-        return manifest
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgeface_calibration.int8_ranges import Ranges
 from edgeface_export.int8 import layers, to_int8
 from edgeface_export.parity import cosines, embed_onnx, load_graph
+from edgeface_runtime.manifest import InputSpec
 
 __all__ = ["choose_fp32_layers"]
 
@@ -30,20 +31,22 @@ def choose_fp32_layers(
     gate: float,
     scheme: str = "tensorrt",
     progress: Progress = lambda done, total: None,
+    spec: InputSpec | None = None,
 ) -> tuple[str, ...]:
     """Names of the layers of the FP32 ONNX file `source` to keep in FP32, worst first; none where all pass as INT8.
 
     Args:
         faces: (N, H, W, 3) uint8 BGR on which the mean cosine is taken; judge the result on others.
         gate: lowest mean cosine to FP32 that passes. With every layer kept it is 1, so one always does.
+        spec: what the graph eats; None: as our own exports.
     """
-    reference, _ = embed_onnx(source, faces)
+    reference, _ = embed_onnx(source, faces, spec)
     names = layers(load_graph(source))
     with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
 
         def drift(keep: list[str]) -> float:
             made = to_int8(source, Path(work) / "int8.onnx", ranges, scheme, keep)
-            return 1.0 - float(cosines(reference, embed_onnx(made.path, faces)[0]).mean())
+            return 1.0 - float(cosines(reference, embed_onnx(made.path, faces, spec)[0]).mean())
 
         whole = drift([])
         if whole <= 1.0 - gate:

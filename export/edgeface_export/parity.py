@@ -74,15 +74,15 @@ def compare(model: FaceNet, graph: Path, faces: np.ndarray, gate: float = GATE) 
     return parity
 
 
-def to_input(faces: np.ndarray) -> Floats:
-    """The runtime's own input of (N, H, W, 3) uint8 BGR faces: (N, 3, H, W) float32 RGB in [-1, 1].
+def to_input(faces: np.ndarray, spec: InputSpec | None = None) -> Floats:
+    """The runtime's own input of (N, H, W, 3) uint8 BGR faces: (N, 3, H, W) float32, RGB in [-1, 1] unless `spec` says.
 
     Raises:
         InputError: no faces, or of another shape or type.
     """
     if faces.ndim != 4 or len(faces) == 0:
         raise InputError(f"faces must be (N, H, W, 3) uint8 BGR with N >= 1, got {faces.shape} {faces.dtype}")
-    return to_batch(faces, InputSpec(height=faces.shape[1], width=faces.shape[2]))
+    return to_batch(faces, spec or InputSpec(height=faces.shape[1], width=faces.shape[2]))
 
 
 def embed_torch(model: FaceNet, faces: np.ndarray) -> Outputs:
@@ -106,8 +106,8 @@ def embed_torch(model: FaceNet, faces: np.ndarray) -> Outputs:
     return np.concatenate(embeddings), np.concatenate(shares) if shares else None
 
 
-def embed_onnx(graph: Path, faces: np.ndarray) -> Outputs:
-    """The same from the ONNX file, on ONNX Runtime's CPU provider.
+def embed_onnx(graph: Path, faces: np.ndarray, spec: InputSpec | None = None) -> Outputs:
+    """The same from the ONNX file, on ONNX Runtime's CPU provider; `spec` is its input, ours if not given.
 
     Raises:
         ArtefactError: it does not load.
@@ -123,7 +123,7 @@ def embed_onnx(graph: Path, faces: np.ndarray) -> Outputs:
     if "embedding" not in names:
         raise ArtefactError(f"{graph}: has no output named embedding, but {', '.join(names)}")
     batches = [
-        dict(zip(names, session.run(None, {"input": to_input(faces[start : start + BATCH])}), strict=True))
+        dict(zip(names, session.run(None, {"input": to_input(faces[start : start + BATCH], spec)}), strict=True))
         for start in range(0, len(faces), BATCH)
     ]
     share = np.concatenate([batch["covered_share"] for batch in batches]) if "covered_share" in names else None
