@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgeface_export.dictionary_export import DictionaryParts
     from edgeface_export.int8_export import Int8Settings
 
-__all__ = ["register"]
+__all__ = ["calibration_faces", "register"]
 
 LEAST_IOU = 0.5
 """Under it a segmenter's pixels, marked wrongly or missed, outnumber those it marks rightly."""
@@ -78,7 +78,7 @@ def export(
     sample = sample_faces(faces, count, flag="--count", size=size)
     int8 = None
     if "int8" in wanted and faces is not None:
-        int8 = _int8(faces, count, calibration, method, size)
+        int8 = calibration_faces(faces, count, calibration, method, size)
     with phases(quiet) as progress:
         manifest = write_bundle(
             source,
@@ -117,7 +117,7 @@ def export(
             output.line(f"warning: {segmenter}: {parts.notes['warning']}")
 
 
-def _int8(faces: Path, count: int, calibration: int, method: str, size: tuple[int, int]) -> Int8Settings:
+def calibration_faces(faces: Path, count: int, calibration: int, method: str, size: tuple[int, int]) -> Int8Settings:
     """Faces to calibrate on: drawn after those that are compared on, so none is both."""
     from edgeface.data.sample import sample_faces
     from edgeface_export.int8_export import Int8Settings

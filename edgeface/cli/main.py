@@ -13,6 +13,7 @@ import typer
 from edgeface import __version__
 from edgeface.cli import (
     benchmark,
+    bundle,
     calibrate,
     convert,
     data,
@@ -61,6 +62,7 @@ for module in (train, convert, prune, evaluate, export, inspect, device, benchma
 app.add_typer(data.app, name="data")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(gallery.app, name="gallery")
+app.add_typer(bundle.app, name="bundle")
 
 
 def run() -> None:

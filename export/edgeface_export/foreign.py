@@ -20,7 +20,11 @@ OPSETS = (13, 20)
 CONVERTED = 18
 """Opset that older and newer graphs are brought to: that of our own exports."""
 CONTROL = ("If", "Loop", "Scan")
-WIDTHS = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16", TensorProto.DOUBLE: "double"}
+WIDTHS: dict[int, str] = {
+    TensorProto.FLOAT16: "float16",
+    TensorProto.BFLOAT16: "bfloat16",
+    TensorProto.DOUBLE: "double",
+}
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul")
 
 
@@ -53,7 +57,9 @@ def read_foreign(path: Path) -> onnx.ModelProto:
         raise ArtefactError(f"{path} is not an ONNX file, or holds no network: export the network to ONNX first")
     _check_own_weights(path, proto)
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        from onnx import inliner
+
+        proto = inliner.inline_local_functions(proto)
     _check_operators(path, proto)
     _check_types(path, proto)
     used = {node.domain for node in proto.graph.node}

@@ -86,8 +86,8 @@ def write_graph(
     return proto
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """An ONNX file on ONNX Runtime's CPU provider, whose own exceptions, without a common base, pass through.
+def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """An ONNX file, or its bytes, on ONNX Runtime's CPU provider, whose own exceptions, of no common base, pass.
 
     Raises:
         InputError: there is no such file.
@@ -97,10 +97,13 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
         import onnxruntime
     except ImportError as exc:
         raise MissingExtraError("onnxruntime", "cpu") from exc
-    require_file(path, "ONNX file")
+    if isinstance(model, Path):
+        require_file(model, "ONNX file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def run_graph(path: Path, rows: Floats, output: str, *, given: str = "input") -> Floats:

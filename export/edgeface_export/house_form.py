@@ -50,7 +50,7 @@ def to_house(
         _normalise(graph, names[output], opset)
     _strip(made)
     del graph.input[:], graph.output[:], graph.value_info[:]
-    shape = ["batch", 3, *given.size]
+    shape: list[str | int | None] = ["batch", 3, *given.size]
     graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape))
     graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", embedding_size]))
     made.ir_version = IR_VERSIONS[opset]

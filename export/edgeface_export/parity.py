@@ -75,7 +75,7 @@ def compare(model: FaceNet, graph: Path, faces: np.ndarray, gate: float = GATE) 
 
 
 def to_input(faces: np.ndarray, spec: InputSpec | None = None) -> Floats:
-    """The runtime's own input of (N, H, W, 3) uint8 BGR faces: (N, 3, H, W) float32, RGB in [-1, 1] unless `spec` says.
+    """The runtime's own input of (N, H, W, 3) uint8 BGR faces: (N, 3, H, W) float32 by `spec`, else RGB in [-1, 1].
 
     Raises:
         InputError: no faces, or of another shape or type.

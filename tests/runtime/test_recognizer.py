@@ -269,7 +269,7 @@ def test_faces_are_aligned_onto_the_bundles_own_template(tiny_bundle: MakeBundle
     wanted[:-7, 5:] = pixels[7:, :-5]
     assert np.abs(crop[:-8, 6:].astype(int) - wanted[:-8, 6:]).max() <= 1
     assert not crop[:, :4].any() and not crop[-6:].any()
-    np.testing.assert_allclose(points, TEMPLATE + (5, -7), atol=1e-3)
+    np.testing.assert_allclose(points, TEMPLATE + np.array((5, -7)), atol=1e-3)
 
 
 def test_a_template_of_one_point_is_damage(tiny_bundle: MakeBundle) -> None:

@@ -1,0 +1,13 @@
+"""edgeface bundle: what is done with a bundle as a whole."""
+
+from __future__ import annotations
+
+import typer
+
+from edgeface.cli import bundle_deepstream, bundle_import
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Bundles: import a recogniser, write them for DeepStream.", no_args_is_help=True)
+for module in (bundle_import, bundle_deepstream):
+    module.register(app)
