@@ -132,8 +132,8 @@ def compare_graphs(reference: Path, graph: Path, faces: Faces, spec: InputSpec, 
     return parity
 
 
-def activation_peak(graph: Path, faces: Faces, spec: InputSpec) -> tuple[float, str]:
-    """Largest absolute value of any float tensor of the FP32 file `graph` on faces, and the tensor's name.
+def activation_peak(graph: Path, half: Path, faces: Faces, spec: InputSpec) -> tuple[float, str]:
+    """Largest absolute value that the FP32 file `graph` has where its FP16 form `half` computes in FP16, and where.
 
     Beyond 65504 an FP16 graph overflows, which ONNX Runtime's CPU kernels, computing in FP32, do not show.
 
@@ -141,14 +141,15 @@ def activation_peak(graph: Path, faces: Faces, spec: InputSpec) -> tuple[float, 
         ArtefactError: the graph does not run with its inner tensors as outputs.
     """
     proto = onnx.shape_inference.infer_shapes(onnx.load(str(graph)))
-    outputs = {value.name for value in proto.graph.output}
-    inner = [
-        value
-        for value in proto.graph.value_info
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and value.name not in outputs
-    ]
-    proto.graph.output.extend(inner)
-    names = [value.name for value in proto.graph.output]
+    halved = {
+        value.name.removesuffix(":half")
+        for value in onnx.shape_inference.infer_shapes(onnx.load(str(half))).graph.value_info
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    }
+    proto.graph.output.extend(value for value in proto.graph.value_info if value.name in halved)
+    names = [value.name for value in proto.graph.output if value.name in halved]
+    if not names:
+        return 0.0, ""
     peak, where = 0.0, names[0]
     try:
         session = open_session(proto.SerializeToString())

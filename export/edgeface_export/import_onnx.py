@@ -283,12 +283,12 @@ def _as_given(rows: Floats, given: ForeignInput) -> Floats:
 
 
 def _half(folder: Path, main: Path, faces: Faces, spec: InputSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    peak, where = activation_peak(main, faces[:PEAK_FACES], spec)
+    report = to_fp16(main, folder / MODELS["fp16"])
+    peak, where = activation_peak(main, report.path, faces[:PEAK_FACES], spec)
     if peak > MAX_HALF:
         raise GateError(
             f"fp16: {where} reaches {peak:.0f}, beyond FP16's range (65504): leave fp16 out of --precision"
         )
-    report = to_fp16(main, folder / MODELS["fp16"])
     parity = compare_graphs(main, report.path, faces, spec, HALF_GATE).to_dict()
     return parity, {
         "nodes_kept_fp32": list(report.kept_fp32),
