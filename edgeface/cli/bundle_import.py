@@ -107,11 +107,11 @@ def import_(
         raise InputError(str(exc)) from exc
     aligned = points if crop == "aligned" else None
     sample = sample_faces(faces, count, flag="--count", size=(height, width), template=aligned)
-    found = None if faces is None else sample_people(faces, size=(height, width))
+    found = None if faces is None else sample_people(faces, size=(height, width), template=aligned)
     people = None if found is None else People(found.crops, found.labels)
     with phases(quiet) as progress:
         if "int8" in wanted and faces is not None:
-            int8 = calibration_faces(faces, count, calibration, method, (height, width))
+            int8 = calibration_faces(faces, count, calibration, method, (height, width), aligned)
             settings = replace(settings, int8=replace(int8, progress=progress))
         imported = import_bundle(foreign, out, settings, sample.crops, people)
     output_.wrote(out)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgeface.data.template import Points
     from edgeface_export.dictionary_export import DictionaryParts
     from edgeface_export.int8_export import Int8Settings
 
@@ -117,7 +118,9 @@ def export(
             output.line(f"warning: {segmenter}: {parts.notes['warning']}")
 
 
-def calibration_faces(faces: Path, count: int, calibration: int, method: str, size: tuple[int, int]) -> Int8Settings:
+def calibration_faces(
+    faces: Path, count: int, calibration: int, method: str, size: tuple[int, int], template: Points | None = None
+) -> Int8Settings:
     """Faces to calibrate on: drawn after those that are compared on, so none is both."""
     from edgeface.data.sample import sample_faces
     from edgeface_export.int8_export import Int8Settings
@@ -125,7 +128,7 @@ def calibration_faces(faces: Path, count: int, calibration: int, method: str, si
 
     if calibration < 1:
         raise InputError(f"--calibration must be at least 1, got {calibration}")
-    drawn = sample_faces(faces, count + calibration, flag="--calibration", size=size)
+    drawn = sample_faces(faces, count + calibration, flag="--calibration", size=size, template=template)
     if len(drawn.crops) <= count:
         raise InputError(
             f"--faces {faces} has {len(drawn.crops)} faces: {count} are compared on, none are left to calibrate"

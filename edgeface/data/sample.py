@@ -42,7 +42,9 @@ class PeopleSample:
     """(N,) who it is."""
 
 
-def sample_people(folder: Path, seed: int = 0, size: tuple[int, int] = CROP_SIZE) -> PeopleSample | None:
+def sample_people(
+    folder: Path, seed: int = 0, size: tuple[int, int] = CROP_SIZE, template: Points | None = None
+) -> PeopleSample | None:
     """At most EACH crops of PEOPLE people with two or more, drawn at random; None where the folder has not two such.
 
     Raises:
@@ -58,7 +60,7 @@ def sample_people(folder: Path, seed: int = 0, size: tuple[int, int] = CROP_SIZE
         own = []
         for index in rng.permutation(len(by_person[label])):
             try:
-                own.append(read_crop(by_person[label][index], size))
+                own.append(read_crop(by_person[label][index], size, template))
             except ImageError:
                 continue
             if len(own) == EACH:
@@ -81,7 +83,7 @@ def sample_faces(
 ) -> FaceSample:
     """`count` face crops of `size` (height, width), fewer if the folder has fewer; None gives procedural faces.
 
-    Procedural faces of another size than ours are stretched, or aligned onto `template`.
+    Procedural faces of another size than ours are stretched, or aligned onto `template`, as those of the folder are.
 
     Raises:
         InputError: the folder is not one of such crops, or `count` (given as `flag`) is below 1.
@@ -99,7 +101,7 @@ def sample_faces(
     crops = []
     for index in np.random.default_rng(seed).permutation(len(samples)):
         try:
-            crops.append(read_crop(samples[index][0], size))
+            crops.append(read_crop(samples[index][0], size, template))
         except ImageError:
             continue  # a sample needs only enough of them; training lists what it skips
         if len(crops) == count:
