@@ -75,20 +75,27 @@ def read_foreign(path: Path) -> onnx.ModelProto:
 
 
 def constants_as_weights(proto: onnx.ModelProto) -> None:
-    """Make weights of the graph's Constant nodes, and take weights out of its list of inputs; in place.
+    """Make weights of Constant nodes and of copies of weights, and take weights out of the list of inputs; in place.
 
-    Old exporters list weights as inputs too, and a weight in a node is overlooked by what makes FP16 and INT8.
+    Old exporters list weights as inputs too; PyTorch's writes equal weights once and the others as Identity of it.
+    What makes FP16 and INT8 looks for weights where they are used.
     """
     graph = proto.graph
     nodes = []
+    weights = {tensor.name for tensor in graph.initializer}
+    same: dict[str, str] = {}
     for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = same.get(name, name)
         tensor = _constant(node)
-        if tensor is None:
-            nodes.append(node)
-        else:
+        if tensor is not None:
             tensor.name = node.output[0]
             graph.initializer.append(tensor)
-    weights = {tensor.name for tensor in graph.initializer}
+            weights.add(tensor.name)
+        elif node.op_type == "Identity" and node.input[0] in weights:
+            same[node.output[0]] = node.input[0]
+        else:
+            nodes.append(node)
     inputs = [value for value in graph.input if value.name not in weights]
     del graph.node[:], graph.input[:]
     graph.node.extend(nodes)

@@ -336,6 +336,25 @@ def test_the_size_may_be_given_where_the_graph_leaves_it_open(tmp_path: Path) ->
     )
 
 
+def test_copies_of_a_weight_are_that_weight(crops: np.ndarray, tmp_path: Path) -> None:
+    """PyTorch's exporter writes equal weights once; a copy left in the graph would stay FP32 in its FP16 form."""
+
+    def copied(proto: onnx.ModelProto) -> None:
+        value = helper.make_attribute("value", numpy_helper.from_array(np.ones(64, np.float32)))
+        constant = helper.make_node("Constant", [], ["one"])
+        constant.attribute.append(value)
+        proto.graph.node.insert(0, constant)
+        proto.graph.node.insert(1, helper.make_node("Identity", ["one"], ["again"]))
+        proto.graph.node[-1].input[2] = "again"
+
+    path = linear(tmp_path / "m.onnx", change=copied)
+    settings = ImportSettings("x", InputSpec(112, 112), POINTS, precisions=("fp16",))
+    import_bundle(open_foreign(path), tmp_path / "b", settings, crops, None)
+    half = onnx.load(str(tmp_path / "b" / "recognizer.fp16.onnx")).graph
+    assert {tensor.name: tensor.data_type for tensor in half.initializer}["one:half"] == TensorProto.FLOAT16
+    assert not any(node.op_type in ("Identity", "Constant") for node in half.node)
+
+
 def test_names_of_the_house_that_mean_something_else_are_moved(crops: np.ndarray, tmp_path: Path) -> None:
     """A tensor within that is called `input` or `embedding` must not become the picture or the result."""
 
