@@ -23,7 +23,7 @@ def calibrate() -> None:
 @app.command()
 def threshold(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    data: Annotated[Path, typer.Option(help="Identity folders of aligned 112x96 crops.")],
+    data: Annotated[Path, typer.Option(help="Identity folders of aligned crops of the bundle's size.")],
     fmr: Annotated[str, typer.Option(help="False match rates.")] = "1e-2,1e-3",
     faces: Annotated[int, typer.Option(help="Use at most this many faces.")] = 2000,
     occlusion: Annotated[

@@ -112,11 +112,18 @@ def config_text(bundle: Bundle, settings: DeepStreamSettings) -> str:
         f"# y = net-scale-factor * (x - offset), which is (x - {spec.mean:g}) / {spec.std:g}",
         f"net-scale-factor={1 / spec.std!r}",
         "offsets=" + ";".join([repr(spec.mean)] * 3),
-        "maintain-aspect-ratio=0",
+        *_scaling(manifest.crop),
         f"input-object-min-width={SMALLEST}",
         f"input-object-min-height={SMALLEST}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _scaling(crop: str) -> list[str]:
+    """A network for boxes was trained on stretched ones; one for aligned faces does better on padded ones."""
+    if crop == "box":
+        return ["maintain-aspect-ratio=0"]
+    return ["maintain-aspect-ratio=1", "symmetric-padding=1"]
 
 
 def _readme(bundle: Bundle, settings: DeepStreamSettings) -> str:

@@ -33,6 +33,12 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "verify": ("BUNDLE A B", ""),
     "gallery list": ("", "--gallery"),
     "gallery delete": ("NAME", "--gallery"),
+    "bundle import": (
+        "MODEL",
+        "--out --input --range --mean --std --color --layout --output --template --crop --name --licence --data "
+        "--precision --faces --force",
+    ),
+    "bundle deepstream": ("BUNDLE", "--out --precision --primary-id --batch"),
     "benchmark": ("[BUNDLE]...", "--ratios --backend --device --threads --batch --out"),
     "demo": ("", "--faces"),
 }
@@ -113,7 +119,7 @@ for words in json.loads(sys.argv[1]):
     found[words] = [code, "Usage: edgeface " + words in text.getvalue()]
 print(json.dumps({"found": found, "loaded": sorted(sys.modules)}))
 """
-    asked = ["", "data", "gallery", "calibrate", *COMMANDS]
+    asked = ["", "data", "gallery", "calibrate", "bundle", *COMMANDS]
     done = subprocess.run([sys.executable, "-c", script, json.dumps(asked)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -82,6 +82,8 @@ def test_it_is_a_secondary_engine_that_hands_out_tensors(make: Make) -> None:
         "batch-size": "8",
         "network-mode": "2",
         "output-blob-names": "embedding;covered_share",
+        "maintain-aspect-ratio": "1",
+        "symmetric-padding": "1",
         "onnx-file": "recognizer.fp16.onnx",
         "model-engine-file": "recognizer.fp16.onnx_b8_gpu0_fp16.engine",
     }
@@ -112,6 +114,8 @@ def test_the_folder_is_complete_and_says_what_boxes_cost(make: Make, tmp_path: P
 def test_a_bundle_for_boxes_is_not_warned_about(make: Make, tmp_path: Path) -> None:
     write_deepstream(make(crop="box"), tmp_path / "ds", DeepStreamSettings())
     assert "aligns nothing" not in (tmp_path / "ds" / "README.md").read_text()
+    found = read((tmp_path / "ds" / CONFIG).read_text())
+    assert found["maintain-aspect-ratio"] == "0" and "symmetric-padding" not in found, "as `box_crop` makes them"
 
 
 def test_settings_that_cannot_be() -> None:

@@ -336,6 +336,22 @@ def test_the_size_may_be_given_where_the_graph_leaves_it_open(tmp_path: Path) ->
     )
 
 
+def test_a_batch_that_cannot_be_freed_is_said(crops: np.ndarray, tmp_path: Path) -> None:
+    """A constant of one row is put beside the embedding: there is no saying what two rows would be."""
+
+    def beside(proto: onnx.ModelProto) -> None:
+        proto.graph.node[2].output[0] = "raw"
+        proto.graph.initializer.append(numpy_helper.from_array(np.ones((1, 4), np.float32), "row"))
+        proto.graph.node.append(helper.make_node("Concat", ["raw", "row"], ["fc1"], axis=1))
+        proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 68
+
+    foreign = open_foreign(linear(tmp_path / "m.onnx", shape=(1, 3, 112, 112), change=beside))
+    with pytest.raises(
+        ArtefactError, match=r"with its batch of 1 made free \(.*Concat.*export it with a dynamic batch"
+    ):
+        import_bundle(foreign, tmp_path / "b", ImportSettings("x", InputSpec(112, 112), POINTS), crops, None)
+
+
 def test_copies_of_a_weight_are_that_weight(crops: np.ndarray, tmp_path: Path) -> None:
     """PyTorch's exporter writes equal weights once; a copy left in the graph would stay FP32 in its FP16 form."""
 
