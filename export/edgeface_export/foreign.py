@@ -55,6 +55,8 @@ def read_foreign(path: Path) -> onnx.ModelProto:
         raise ArtefactError(f"{path} is not an ONNX file: export the network to ONNX first") from exc
     if not proto.graph.node or not proto.graph.output or not proto.opset_import:
         raise ArtefactError(f"{path} is not an ONNX file, or holds no network: export the network to ONNX first")
+    if not all(isinstance(text, str) for text in _texts(proto)):  # protobuf gives bytes for what is no text
+        raise ArtefactError(f"{path} is damaged: a name in it is no text: copy or export it again")
     _check_own_weights(path, proto)
     if proto.functions:
         from onnx import inliner
@@ -68,7 +70,7 @@ def read_foreign(path: Path) -> onnx.ModelProto:
     proto.opset_import.extend(imports)
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as exc:
+    except Exception as exc:  # of damaged files not only ValidationError
         line = (str(exc).strip().splitlines() or ["no reason given"])[0].strip()
         raise ArtefactError(f"{path} is no valid ONNX graph ({line[:200]}): export it again") from exc
     return proto
@@ -183,6 +185,21 @@ def _layout(path: Path, sides: list[int | None], shape: str) -> str | None:
 
 def _shape(kind: onnx.TypeProto.Tensor) -> str:
     return "x".join(str(dim.dim_value) if dim.dim_value > 0 else (dim.dim_param or "?") for dim in kind.shape.dim)
+
+
+def _texts(proto: onnx.ModelProto) -> Iterator[object]:
+    graph = proto.graph
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (entry.value for entry in tensor.external_data)
+    yield from (entry.domain for entry in proto.opset_import)
+    yield from (proto.producer_name, proto.producer_version)
 
 
 def _check_own_weights(path: Path, proto: onnx.ModelProto) -> None:

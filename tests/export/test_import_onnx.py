@@ -326,6 +326,27 @@ def test_no_onnx_at_all_and_opsets_that_cannot_be_converted(tmp_path: Path) -> N
         open_foreign(tmp_path / "none.onnx")
 
 
+def test_damaged_files_are_refused_or_read_never_a_crash(crops: np.ndarray, tmp_path: Path) -> None:
+    whole = linear(tmp_path / "m.onnx").read_bytes()
+    rng = np.random.default_rng(0)
+    path = tmp_path / "x.onnx"
+    refused = 0
+    for number in range(200):
+        data = bytearray(whole)
+        if number % 4 == 0:
+            data = data[: rng.integers(len(data))]
+        else:  # most bytes are weights: what holds the structure is in front and behind
+            for at in rng.integers(-150, 150, 2):
+                data[at] ^= rng.integers(1, 256)
+        path.write_bytes(data)
+        try:
+            open_foreign(path)
+        except EdgefaceError as exc:
+            assert "\n" not in str(exc)
+            refused += 1
+    assert refused > 150
+
+
 def test_the_size_may_be_given_where_the_graph_leaves_it_open(tmp_path: Path) -> None:
     found = open_foreign(linear(tmp_path / "m.onnx", shape=("n", 3, "h", "w")), size=(128, 128))
     assert (found.input.size, found.input.layout, found.output, found.embedding_size) == (
