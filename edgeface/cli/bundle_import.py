@@ -113,7 +113,7 @@ def import_(
         if "int8" in wanted and faces is not None:
             int8 = calibration_faces(faces, count, calibration, method, (height, width), aligned)
             settings = replace(settings, int8=replace(int8, progress=progress))
-        imported = import_bundle(foreign, out, settings, sample.crops, people)
+        imported = import_bundle(foreign, out, settings, sample.crops, people, progress)
     output_.wrote(out)
     for warning in imported.seen.warnings:
         output_.note(f"warning: {warning}")

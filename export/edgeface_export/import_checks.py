@@ -21,7 +21,7 @@ from edgeface_export.parity import Parity, cosines, embed_onnx, to_input
 from edgeface_runtime.errors import ArtefactError, GateError
 from edgeface_runtime.manifest import InputSpec
 
-__all__ = ["ALIKE", "RANGES", "People", "Seen", "activation_peak", "compare_graphs", "look_at_faces"]
+__all__ = ["ALIKE", "RANGES", "People", "Progress", "Seen", "activation_peak", "compare_graphs", "look_at_faces"]
 
 RANGES = {"-1..1": (127.5, 127.5), "0..255": (0.0, 1.0), "0..1": (0.0, 255.0)}
 """Range of the network's input -> mean and standard deviation in pixel values."""

@@ -21,7 +21,7 @@ from edgeface_export.foreign import ForeignInput, constants_as_weights, convert_
 from edgeface_export.foreign_run import find_embedding, one_line, run_original
 from edgeface_export.graph_cost import graph_cost
 from edgeface_export.house_form import to_house
-from edgeface_export.import_checks import People, Seen, look_at_faces
+from edgeface_export.import_checks import People, Progress, Seen, look_at_faces
 from edgeface_export.import_precision import half_variant, int8_variants
 from edgeface_export.int8_export import Int8Settings
 from edgeface_export.memory import peak_memory
@@ -113,13 +113,19 @@ def open_foreign(
 
 
 def import_bundle(
-    foreign: Foreign, out: Path, settings: ImportSettings, faces: Faces, people: People | None
+    foreign: Foreign,
+    out: Path,
+    settings: ImportSettings,
+    faces: Faces,
+    people: People | None,
+    progress: Progress = lambda phase, done, total: None,
 ) -> Imported:
     """Write the bundle `out` (a folder, or a `.tar`) of a foreign recogniser.
 
     Args:
         faces: (N, H, W, 3) uint8 BGR of different people, cut as the network wants them.
         people: some with identities, to judge range and colour order by; None: not judged.
+        progress: called with a phase's name, steps done and steps in all.
 
     Raises:
         InputError: `out` is taken or cannot be written, or int8 without anything to calibrate on.
@@ -131,7 +137,7 @@ def import_bundle(
     with bundle_folder(out, settings.overwrite) as folder:
         main = folder / MODELS["fp32"]
         normalised, parity = _rewrite(foreign, main, faces, settings.spec)
-        seen = look_at_faces(main, settings.spec, faces, people)
+        seen = look_at_faces(main, settings.spec, faces, people, progress)
         notes: dict[str, Any] = {"opset": next(int(e.version) for e in onnx.load(str(main)).opset_import)}
         precisions = {"fp32": parity}
         if "fp16" in settings.precisions:

@@ -111,13 +111,12 @@ def test_a_photograph_is_cut_onto_arcfaces_template(
     cli: Cli, chain: Any, imported: tuple[Path, Any], tmp_path: Path
 ) -> None:
     """`evaluate --align` and `data align --size 112x112` make the same crop: the runtime's own."""
-    import os
-
+    from edgeface.evaluation.pictures import Pictures
     from edgeface_runtime.recognizer import Recognizer
 
     photos, crops = tmp_path / "photos", tmp_path / "crops"
     (photos / "Ann").mkdir(parents=True)
-    os.link(chain.photo, photos / "Ann" / "Ann_0001.png")
+    shutil.copy(chain.photo, photos / "Ann" / "Ann_0001.png")
     done = cli("data", "align", photos, crops, "--size", "112x112", "--workers", 1, "--quiet")
     assert done.code == 0, done
     crop = cv2.imread(str(crops / "Ann" / "Ann_0001.jpg"))
@@ -125,6 +124,9 @@ def test_a_photograph_is_cut_onto_arcfaces_template(
         image = cv2.imread(str(chain.photo))
         wanted, _ = recognizer._cut(image, recognizer._find(image)[0])
     coded = cv2.imdecode(cv2.imencode(".jpg", wanted, [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR)
+    template = recognizer.bundle.manifest.template
+    with Pictures(photos, (112, 112), template, detect=True) as pictures:
+        np.testing.assert_array_equal(pictures.read(photos / "Ann" / "Ann_0001.png").crop, wanted)
     assert crop.shape == (112, 112, 3) and np.abs(crop.astype(int) - coded).mean() < 0.1
 
 
