@@ -75,7 +75,7 @@ def measure(photos: Path, bundle: Path, pairs: int, seed: int) -> list[dict[str,
             drop = compare(result.scores, first.scores)
             rows.append({"way": way, **result.to_dict(), "against_aligned": drop.to_dict()})
             low, high = (100 * edge for edge in (result.interval.low, result.interval.high))
-            tar = ", ".join(f"{entry.fmr:g} {entry.tar}" for entry in result.tar)
+            tar = ", ".join(f"{entry.fmr:g}: {_percent(entry.tar)}" for entry in result.tar)
             print(f"{way:<18} {result.pairs} pairs, accuracy {100 * result.accuracy:.2f} % [{low:.2f}, {high:.2f}]")
             print(f"{'':<18} AUC {result.auc:.4f}, TAR at {tar}")
             for name, gap in drop.differences.items():
@@ -140,6 +140,10 @@ def cut_all(photos: Path, folds: list[list[tuple[str, int, str, int]]], ways: di
     for fold in folds:
         lines += [f"{a}\t{i}\t{j}" if a == b else f"{a}\t{i}\t{b}\t{j}" for a, i, b, j in fold]
     (root / "pairs.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _percent(share: float | None) -> str:
+    return "too few pairs" if share is None else f"{100 * share:.2f} %"
 
 
 def _with_margin(size: tuple[int, int], margin: float, image: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:

@@ -138,9 +138,11 @@ def _readme(bundle: Bundle, settings: DeepStreamSettings) -> str:
     else:
         cost = (
             "**nvinfer cuts the detector's box and aligns nothing.** This network was trained on faces aligned by\n"
-            "five points: on box crops it makes many more errors, however good the engine. What was measured, and\n"
-            "what to do about it (align in a custom Gst-nvdspreprocess library, or a network for box crops), is in\n"
-            "edgeface's docs/deepstream.md. The bundle's thresholds hold for aligned faces only."
+            "five points: on box crops it makes many more errors, however good the engine. Measured with a\n"
+            "MobileFaceNet on pairs of LFW: accuracy 98.4 % aligned, 92.7 % on boxes; at a false match rate of\n"
+            "1e-2, 97.7 % of genuine pairs accepted against 77.5 %. What to do about it (align in a custom\n"
+            "Gst-nvdspreprocess library, or a network for box crops) is in edgeface's docs/deepstream.md. The\n"
+            "bundle's thresholds hold for aligned faces only."
         )
     return f"""# {_line(manifest.name)} for DeepStream
 

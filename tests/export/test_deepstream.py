@@ -105,7 +105,7 @@ def test_the_folder_is_complete_and_says_what_boxes_cost(make: Make, tmp_path: P
     assert (out / found["onnx-file"]).read_bytes() == b"recognizer.fp16.onnx"
     assert (found["process-mode"], found["network-mode"]) == ("2", "2"), "a name cannot add settings"
     readme = (out / "README.md").read_text()
-    assert "aligns nothing" in readme and "Not run here" in readme
+    assert "aligns nothing" in readme and "98.4 % aligned, 92.7 % on boxes" in readme and "Not run here" in readme
     assert f"--out {found['model-engine-file']}" in readme
     with pytest.raises(InputError, match=r"ds exists: choose another --out"):
         write_deepstream(bundle, out, DeepStreamSettings())
