@@ -1,20 +1,13 @@
-"""edgeface bundle: what is done with bundles as files."""
+"""edgeface bundle: what is done with a bundle as a whole."""
 
 from __future__ import annotations
 
 import typer
 
-from edgeface.cli import bundle_sign
+from edgeface.cli import bundle_deepstream, bundle_import, bundle_sign
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Bundles as files: keys, signatures.", no_args_is_help=True)
-
-
-@app.callback()
-def bundle() -> None:
-    """Bundles as files: keys, signatures."""
-
-
-for module in (bundle_sign,):
+app = typer.Typer(help="Bundles: from elsewhere, for DeepStream; keys and signatures.", no_args_is_help=True)
+for module in (bundle_import, bundle_deepstream, bundle_sign):
     module.register(app)

@@ -27,7 +27,7 @@ def calibrate() -> None:
 @app.command()
 def threshold(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    data: Annotated[Path, typer.Option(help="Identity folders of aligned 112x96 crops.")],
+    data: Annotated[Path, typer.Option(help="Identity folders of aligned crops of the bundle's size.")],
     fmr: Annotated[str, typer.Option(help="False match rates.")] = "1e-2,1e-3",
     faces: Annotated[int, typer.Option(help="Use at most this many faces.")] = 2000,
     occlusion: Annotated[
@@ -119,10 +119,11 @@ def int8(
     if not wanted or not set(wanted) <= {"int8", "int8+fp16"}:
         raise InputError(f"--precision {precision}: give int8, int8+fp16, or both")
     opened = open_bundle(bundle)
-    spec, signed = opened.manifest.input, is_signed(opened.folder)
-    size = (spec.height, spec.width)
-    sample = judged_faces(data, count, pairs, size)
-    settings = int8_settings(data, sample, calibration, method, size)
+    known, signed = opened.manifest, is_signed(opened.folder)
+    size = (known.input.height, known.input.width)
+    template = known.template if known.crop == "aligned" else None
+    sample = judged_faces(data, count, pairs, size, template)
+    settings = int8_settings(data, sample, calibration, method, size, template)
     with phases(quiet) as progress:
         manifest = add_precisions(
             bundle,

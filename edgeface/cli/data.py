@@ -30,19 +30,33 @@ def align(
     min_face: Annotated[int, typer.Option(help="Smallest face to look for, pixels.")] = 40,
     workers: Annotated[int, typer.Option(help="Processes that share the pictures.")] = 2,
     crop: Annotated[
-        str, typer.Option(help="aligned: 112x96; box: the detector's box, with landmarks.json.")
+        str, typer.Option(help="aligned: onto the template; box: the detector's box, with landmarks.json.")
     ] = "aligned",
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of box crops.  [default: 128x96]")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Of the crops.  [default: 112x96; box crops: 128x96]")
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="edgeface|arcface|FILE",
+            help="Where the five points come to lie.  [default: arcface for 112x112, else ours, stretched]",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Find, align and crop the largest central face of every photograph; goes on where it was stopped."""
+    from dataclasses import replace
+
     from edgeface.data.align_folder import AlignSettings, align_folder
+    from edgeface.data.template import read_template
     from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
     try:
         settings = AlignSettings(min_face=min_face, crop=crop, size=sides(size, "--size") if size else None)
+        if template is not None:
+            settings = replace(settings, template=read_template(template, settings.crop_size))
     except ValueError as exc:
         raise InputError(str(exc)) from exc
     report = align_folder(source, target, settings, workers, progress=not quiet)

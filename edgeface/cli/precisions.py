@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from edgeface.cli.output import Output
     from edgeface.data.judged import JudgedFaces
+    from edgeface.data.template import Points
     from edgeface_export.int8_export import Int8Settings
     from edgeface_runtime.manifest import Manifest
 
@@ -31,13 +32,18 @@ Method = Annotated[str, typer.Option(help="INT8: percentile, minmax or entropy."
 
 
 def int8_settings(
-    folder: Path, judged: JudgedFaces, calibration: int, method: str, size: tuple[int, int]
+    folder: Path,
+    judged: JudgedFaces,
+    calibration: int,
+    method: str,
+    size: tuple[int, int],
+    template: Points | None = None,
 ) -> Int8Settings:
     """Faces to calibrate on, none of those judged on."""
     from edgeface.data.judged import SEED, calibration_faces
     from edgeface_export.int8_export import Int8Settings
 
-    drawn = calibration_faces(folder, calibration, judged, size)
+    drawn = calibration_faces(folder, calibration, judged, size, template)
     return Int8Settings(drawn.crops, drawn.source, method, SEED)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -20,7 +21,7 @@ from edgeface.data.align_one import AlignSettings, fingerprint
 from edgeface.data.align_pool import Task, align_all
 from edgeface.data.align_sources import OTHER_FORMAT, list_sources, target_names
 from edgeface_calibration.landmarks import LANDMARKS_NAME
-from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.align import template_for
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_json
 
@@ -131,6 +132,7 @@ def align_folder(
 
 def _header(source: Path, settings: AlignSettings) -> Entry:
     height, width = settings.crop_size
+    template = template_for((height, width)) if settings.template is None else np.array(settings.template)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -139,7 +141,7 @@ def _header(source: Path, settings: AlignSettings) -> Entry:
         "jpeg_quality": settings.jpeg_quality,
         "height": height,
         "width": width,
-        **({"template": TEMPLATE.tolist()} if settings.crop == "aligned" else {"crop": settings.crop}),
+        **({"template": template.tolist()} if settings.crop == "aligned" else {"crop": settings.crop}),
     }
 
 

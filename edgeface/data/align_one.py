@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.data.align_journal import Entry
+from edgeface.data.template import Points
 from edgeface_runtime.align import CROP_SIZE, align
 from edgeface_runtime.box_crop import box_crop
 from edgeface_runtime.detect import Detector, largest_central
@@ -30,7 +31,7 @@ CROPS = ("aligned", "box")
 """How a face may be cut out."""
 
 MAX_SIDE = 1024
-"""Largest height or width of a box crop, pixels."""
+"""Largest height or width of a crop, pixels."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class AlignSettings:
     """`aligned`: five points onto the template; `box`: the detector's box, resized."""
 
     size: tuple[int, int] | None = None
-    """Height and width of a box crop, pixels; None: 128x96. Aligned crops are 112x96."""
+    """Height and width of a crop, pixels; None: 128x96 for box crops, 112x96 for aligned ones."""
+
+    template: Points | None = None
+    """Where the points of an aligned face come to lie, pixels of the crop; None: as `template_for` says."""
 
     def __post_init__(self) -> None:
         if self.min_face < 12:
@@ -56,15 +60,15 @@ class AlignSettings:
             raise ValueError(f"--quality must be from 1 to 100, got {self.jpeg_quality}")
         if self.crop not in CROPS:
             raise ValueError(f"--crop must be {' or '.join(CROPS)}, got {self.crop!r}")
-        if self.size is not None and self.crop != "box":
-            raise ValueError(f"--size goes with --crop box: aligned crops are {CROP_SIZE[0]}x{CROP_SIZE[1]}")
+        if self.template is not None and self.crop != "aligned":
+            raise ValueError("--template goes with --crop aligned: a box crop is not aligned")
         if self.size is not None and not all(16 <= side <= MAX_SIDE for side in self.size):
             raise ValueError(f"--size must be from 16x16 to {MAX_SIDE}x{MAX_SIDE}, got {self.size[0]}x{self.size[1]}")
 
     @property
     def crop_size(self) -> tuple[int, int]:
         """Height and width of the crops, pixels."""
-        return CROP_SIZE if self.crop == "aligned" else self.size or BOX_SIZE
+        return self.size or (CROP_SIZE if self.crop == "aligned" else BOX_SIZE)
 
 
 def align_one(
@@ -99,7 +103,7 @@ def align_one(
         if settings.crop == "box":
             pixels, points = box_crop(image, face.box, face.landmarks, settings.crop_size)
         else:
-            pixels, points = align(image, face.landmarks), None
+            pixels, points = align(image, face.landmarks, settings.crop_size, settings.template), None
     except EdgefaceError as exc:
         return {**entry, "skipped": str(exc).replace(f"{path} is", "is")}
     done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality])

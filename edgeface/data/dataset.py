@@ -12,10 +12,11 @@ from torch.utils.data import Dataset
 
 from edgeface.data.background import Background, replace_background
 from edgeface.data.faces import Faces
-from edgeface.data.landmarks import mirrored, template_for
+from edgeface.data.landmarks import mirrored
 from edgeface.data.sampler import Draw
 from edgeface_calibration.occluders import occlude
 from edgeface_calibration.patterns import pattern_label
+from edgeface_runtime.align import template_for
 
 __all__ = ["Augment", "Background", "FaceDataset", "Occlusion", "Sample", "is_occluded", "shifted"]
 

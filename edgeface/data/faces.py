@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgeface.data.align_command import align_command
 from edgeface.data.folders import FaceFolder, Skipped
 from edgeface.data.landmarks import Landmarks, load_landmarks
+from edgeface.data.template import Points
 from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.errors import ImageError, InputError
 from edgeface_runtime.image import read_image
@@ -83,11 +84,13 @@ class Faces:
 class OtherSizeError(InputError):
     """A picture that is no crop of the network's size."""
 
-    def __init__(self, path: Path, found: tuple[int, int], size: tuple[int, int]) -> None:
-        words = "an aligned crop" if size == CROP_SIZE else "a crop"
+    def __init__(
+        self, path: Path, found: tuple[int, int], size: tuple[int, int], template: Points | None = None
+    ) -> None:
+        words = "an aligned crop" if size == CROP_SIZE or template is not None else "a crop"
         super().__init__(
             f"{path} is {found[1]}x{found[0]}, not {words} of {size[1]} wide, {size[0]} high: "
-            f"run `{align_command(size)}` first"
+            f"run `{align_command(size, template=template)}` first"
         )
         self.reason = f"{found[1]}x{found[0]}, not {size[1]} wide, {size[0]} high"
 
@@ -147,8 +150,8 @@ def _try_read(path: Path, size: tuple[int, int]) -> NDArray[np.uint8] | InputErr
         return exc
 
 
-def read_crop(path: Path, size: tuple[int, int] = CROP_SIZE) -> NDArray[np.uint8]:
-    """One face crop: (H, W, 3) uint8 BGR of `size` (height, width).
+def read_crop(path: Path, size: tuple[int, int] = CROP_SIZE, template: Points | None = None) -> NDArray[np.uint8]:
+    """One face crop: (H, W, 3) uint8 BGR of `size` (height, width); `template` is what it was aligned onto.
 
     Raises:
         ImageError: it cannot be read.
@@ -156,5 +159,5 @@ def read_crop(path: Path, size: tuple[int, int] = CROP_SIZE) -> NDArray[np.uint8
     """
     image = read_image(path)
     if image.shape[:2] != size:
-        raise OtherSizeError(path, (image.shape[0], image.shape[1]), size)
+        raise OtherSizeError(path, (image.shape[0], image.shape[1]), size, template)
     return image

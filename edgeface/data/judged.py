@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeface.data.faces import read_crop
 from edgeface.data.folders import scan
 from edgeface.data.sample import FaceSample, read_some, sample_faces
+from edgeface.data.template import Points
 from edgeface_calibration.drift import JudgedPairs, draw_pairs
 from edgeface_calibration.pairs import read_pairs
 from edgeface_runtime.align import CROP_SIZE
@@ -47,10 +48,12 @@ def judged_faces(
     count: int | None = None,
     pairs: Path | None = None,
     size: tuple[int, int] = CROP_SIZE,
+    template: Points | None = None,
 ) -> JudgedFaces:
     """Faces of an identity folder: `count` drawn person by person, or those of a pairs file; else procedural ones.
 
-    Where `count` is None they are at most 500, and half of what the folder has: the other half is to calibrate on.
+    Crops are of `size` (height, width); `template` is what they were aligned onto (see `read_crop`). Where `count` is
+    None they are at most 500, and half of what the folder has: the other half is to calibrate on.
 
     Raises:
         InputError: no such folder or pairs, nothing readable, `count` below 1, or both `count` and `pairs`.
@@ -60,14 +63,14 @@ def judged_faces(
     if pairs is not None:
         if folder is None or count is not None:
             raise InputError("--pairs needs --faces, the folder it is of" if folder is None else _BOTH)
-        return _of_pairs(pairs, folder, size)
+        return _of_pairs(pairs, folder, size, template)
     if folder is None:
-        sample = sample_faces(None, count or DRAWN, SEED, "--count", size)
+        sample = sample_faces(None, count or DRAWN, SEED, "--count", size, template)
         return JudgedFaces(sample.crops, sample.source)
     samples = scan(folder).samples
     order = _person_by_person([label for _, label in samples])
     wanted = count or max(1, min(JUDGED, len(samples) // 2))
-    crops, read = read_some([samples[index][0] for index in order], wanted, size, folder)
+    crops, read = read_some([samples[index][0] for index in order], wanted, size, folder, template)
     label_of = dict(samples)
     source = f"faces of {folder.resolve().name}"
     drawn = draw_pairs([label_of[path] for path in read], f"pairs drawn from {source}")
@@ -77,7 +80,13 @@ def judged_faces(
 _BOTH = "--count and --pairs both say which faces to judge on: give one of them"
 
 
-def calibration_faces(folder: Path, count: int, judged: JudgedFaces, size: tuple[int, int] = CROP_SIZE) -> FaceSample:
+def calibration_faces(
+    folder: Path,
+    count: int,
+    judged: JudgedFaces,
+    size: tuple[int, int] = CROP_SIZE,
+    template: Points | None = None,
+) -> FaceSample:
     """`count` faces of a folder, none of those judged on; people who are not judged on come first.
 
     Raises:
@@ -96,15 +105,15 @@ def calibration_faces(folder: Path, count: int, judged: JudgedFaces, size: tuple
             "give more, or a lower --count"
         )
     left.sort(key=lambda path: path.parent in people)  # stable: others first
-    crops, _ = read_some(left, count, size, folder)
+    crops, _ = read_some(left, count, size, folder, template)
     return FaceSample(crops, f"faces of {folder.resolve().name}")
 
 
-def _of_pairs(file: Path, folder: Path, size: tuple[int, int]) -> JudgedFaces:
+def _of_pairs(file: Path, folder: Path, size: tuple[int, int], template: Points | None) -> JudgedFaces:
     pairs, report = read_pairs(file, folder)
     paths = sorted({path for pair in pairs for path in (pair.a, pair.b)})
     index = {path: number for number, path in enumerate(paths)}
-    crops = np.stack([read_crop(path, size) for path in paths])
+    crops = np.stack([read_crop(path, size, template) for path in paths])
     return JudgedFaces(
         crops,
         f"faces of {folder.resolve().name}",

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from edgeface.data.folders import FaceFolder
 from edgeface_calibration.landmarks import LANDMARKS_NAME, five_points
-from edgeface_runtime.align import CROP_SIZE, TEMPLATE
 from edgeface_runtime.errors import InputError
 
-__all__ = ["AGAIN", "Landmarks", "load_landmarks", "mirrored", "read_table", "template_for"]
+__all__ = ["AGAIN", "Landmarks", "load_landmarks", "mirrored", "read_table"]
 
 AGAIN = "write it again with edgeface data align --crop box"
 """What to do about a bad file."""
@@ -50,11 +49,6 @@ class Landmarks:
             )
             if names
         )
-
-
-def template_for(size: tuple[int, int]) -> NDArray[np.float64]:
-    """(5, 2): the alignment template, stretched to a crop of `size` (height, width)."""
-    return TEMPLATE if size == CROP_SIZE else TEMPLATE * (size[1] / CROP_SIZE[1], size[0] / CROP_SIZE[0])
 
 
 def mirrored(points: NDArray[np.float64], width: int) -> NDArray[np.float64]:

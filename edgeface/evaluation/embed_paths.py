@@ -41,7 +41,7 @@ def embed_paths(
     """
     failed: Failures = {}
     found = []
-    for batch in Pictures(root, embedder.size).batches(paths, view, failed, progress):
+    for batch in Pictures(root, embedder.size, embedder.template).batches(paths, view, failed, progress):
         found.append(embedder.run(np.stack([shot.crop for shot in batch])))
         if failed:
             break

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.data.template import Points
 from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.backends.allow_cpu import Placed
 from edgeface_runtime.embedding import to_batch
@@ -45,6 +46,8 @@ class Embedder:
     close: Callable[[], None] = field(default=lambda: None)
     size: tuple[int, int] = CROP_SIZE
     """Height and width of the faces it takes."""
+    template: Points | None = None
+    """Where the five points of its aligned faces lie, pixels; None: it is no bundle of aligned faces."""
     shares: Callable[[Faces], Vectors] | None = None
     """Faces -> (N,) covered share in [0, 1]: what the network's mask discards, or what the bundle's segmenter sees;
     None where nothing looks."""
@@ -173,11 +176,13 @@ def open_embedder(
         return found
 
     manifest = recognizer.bundle.manifest
+    template = manifest.template if manifest.crop == "aligned" else None
     sees = recognizer.masking is not None or "covered_share" in manifest.outputs
     return Embedder(
         lambda faces: recognizer.embed(faces).vectors,
         recognizer.describe(),
         recognizer.close,
         (manifest.input.height, manifest.input.width),
+        template,
         shares if sees else None,
     )

@@ -90,7 +90,7 @@ class CachedMatcher:
     """
 
     def __init__(self, matcher: Matcher, folder: Path, network: Mapping[str, Any]) -> None:
-        self.size, self.label = matcher.size, matcher.label
+        self.size, self.template, self.label = matcher.size, matcher.template, matcher.label
         coded = {name: value for name, value in matcher.coded.items() if name not in TOLD}
         self.coded = {**coded, "network": dict(network)}
         self.taken = self.put = 0

@@ -99,7 +99,7 @@ def evaluate_identify(
     split = images if isinstance(images, GallerySplit) else first_pictures(images)
     known = {person for _, person in split.gallery}
     total = len(split.gallery) + sum(person in known for _, person in split.probes)
-    with Pictures(split.gallery_root, matcher.size, detect=align) as pictures:
+    with Pictures(split.gallery_root, matcher.size, matcher.template, detect=align) as pictures:
         paths = [path for path, _ in split.gallery]
         gallery = matcher.encode(pictures, paths, progress=lambda done, _: progress(done, total))
         failures = {pictures.name(path): reason for path, reason in gallery.failed.items()}
@@ -109,7 +109,7 @@ def evaluate_identify(
     asked = [path for path, person in split.probes if person in known]
     if not asked:
         raise InputError(f"nobody of the {len(split.probes)} probes is in the gallery")
-    with Pictures(split.probe_root, matcher.size, detect=align) as pictures:
+    with Pictures(split.probe_root, matcher.size, matcher.template, detect=align) as pictures:
         probes = matcher.encode(
             pictures,
             asked,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.data.template import Points
 from edgeface.evaluation.matching import CHUNK, Covered, Encoded, Floats, Progress, no_progress, none_usable
 from edgeface.evaluation.occlusion import Occlusion
 from edgeface.evaluation.pictures import Failures, Pictures, Shot
@@ -75,6 +76,7 @@ class DictionaryMatcher:
     def __init__(self, dictionary: MaskDictionary, parts: Parts, look: Look, seen_by: str) -> None:
         self.dictionary = dictionary
         self.size = dictionary.input_size
+        self.template: Points | None = None
         self.label = dictionary.kind
         self.coded = {"codes": "features", **parts.describe}
         self._parts, self._look, self._seen_by = parts, look, seen_by

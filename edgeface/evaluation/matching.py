@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.data.template import Points
 from edgeface.evaluation.embedder import Embedder
 from edgeface.evaluation.occlusion import Occlusion
 from edgeface.evaluation.pictures import Failures, Pictures
@@ -60,6 +61,10 @@ class Matcher(Protocol):
         """Height and width of the faces it takes."""
 
     @property
+    def template(self) -> Points | None:
+        """Where the five points of its aligned faces lie, pixels; None: not said."""
+
+    @property
     def label(self) -> str:
         """What masks at run time, in a word; empty for nothing."""
 
@@ -100,6 +105,7 @@ class PlainMatcher:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self.size = embedder.size
+        self.template = embedder.template
         self.coded = {"codes": "embeddings", **embedder.describe}
 
     def encode(

@@ -2,7 +2,7 @@
 
 A folder of crops may have a `landmarks.json` in its root (`{"person/file.jpg": [[x, y] * 5]}`, pixels of the crop).
 Box crops, which are not aligned, need it for what is fitted to the face. Without the file crops are taken for
-aligned: their landmarks are those of the alignment template, stretched to their size.
+aligned: their landmarks are those of the alignment template, that of a bundle, else ours, stretched to their size.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.data.align_command import align_command
-from edgeface.data.landmarks import AGAIN, template_for
+from edgeface.data.landmarks import AGAIN
+from edgeface.data.template import Points as Template
 from edgeface.evaluation.occlusion import Occlusion
 from edgeface_calibration.landmarks import LANDMARKS_NAME
-from edgeface_runtime.align import CROP_SIZE, align, similarity
+from edgeface_runtime.align import CROP_SIZE, align, similarity, template_for
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.detect import Detector, largest_central
 from edgeface_runtime.errors import FaceError, ImageError, InputError
@@ -72,11 +73,11 @@ def read_landmarks(folder: Path) -> dict[str, Points] | None:
     return found
 
 
-def _advice(size: tuple[int, int]) -> str:
+def _advice(size: tuple[int, int], template: Template | None) -> str:
     """What makes crops of a network's size."""
     if size == CROP_SIZE:
-        return f"run `{align_command(size)}` first, or give --align"
-    return f"make them of the photographs with {align_command(size, 'PHOTOS CROPS')}"
+        return f"run `{align_command(size, template=template)}` first, or give --align"
+    return f"make them of the photographs with {align_command(size, 'PHOTOS CROPS', template)}"
 
 
 class Pictures(Closing):
@@ -85,6 +86,7 @@ class Pictures(Closing):
     Args:
         root: what names are relative to.
         size: (height, width) of the network's input.
+        template: five points (x, y), pixels, onto which its faces are aligned; None: not said.
         detect: pictures are photographs: find the largest central face and align it; else they are crops already.
         min_face: smallest face to look for, pixels.
 
@@ -93,14 +95,22 @@ class Pictures(Closing):
     """
 
     def __init__(
-        self, root: Path, size: tuple[int, int] = CROP_SIZE, *, detect: bool = False, min_face: int = 40
+        self,
+        root: Path,
+        size: tuple[int, int] = CROP_SIZE,
+        template: Template | None = None,
+        *,
+        detect: bool = False,
+        min_face: int = 40,
     ) -> None:
-        if detect and size != CROP_SIZE:
+        if detect and template is None and size != CROP_SIZE:
             raise InputError(
                 f"--align makes aligned crops of 112x96, this network takes {size[0]}x{size[1]}: "
                 "cut the faces out with edgeface data align --crop box first"
             )
         self.root, self.size = root, size
+        self._given = template
+        self.template: Points = template_for(size) if template is None else np.array(template)
         self._landmarks = None if detect else read_landmarks(root)
         self._detector = Detector(min_face=min_face) if detect else None
         self._min_face = min_face
@@ -114,7 +124,9 @@ class Pictures(Closing):
     @property
     def how(self) -> dict[str, Any]:
         """How a picture becomes what the network takes, in plain data."""
-        return {"size": list(self.size), "align": self._detector is not None, "min_face": self._min_face}
+        how = {"size": list(self.size), "align": self._detector is not None, "min_face": self._min_face}
+        usual = np.allclose(self.template, template_for(self.size), atol=1e-3)
+        return how if usual else {**how, "template": self.template.tolist()}
 
     @property
     def without_face(self) -> frozenset[Path]:
@@ -179,11 +191,11 @@ class Pictures(Closing):
         if crop.shape[:2] != self.size:
             raise InputError(
                 f"{path} is {crop.shape[1]}x{crop.shape[0]}, not a crop of {self.size[1]} wide, {self.size[0]} high: "
-                + _advice(self.size)
+                + _advice(self.size, self._given)
             )
         if self._landmarks is not None:
             return crop, self._landmarks.get(self.name(path))
-        return crop, template_for(self.size)
+        return crop, self.template
 
     def _cut(self, path: Path) -> tuple[NDArray[np.uint8], Points]:
         image = read_image(path)
@@ -193,8 +205,8 @@ class Pictures(Closing):
             self._found[path] = points
         if isinstance(points, str):
             raise FaceError(points)
-        turn = similarity(points)
-        return align(image, points), points @ turn[:, :2].T + turn[:, 2]
+        turn = similarity(points, self.template)
+        return align(image, points, self.size, self.template), points @ turn[:, :2].T + turn[:, 2]
 
     def _find(self, image: NDArray[np.uint8]) -> Points | str:
         assert self._detector is not None

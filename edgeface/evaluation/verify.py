@@ -141,7 +141,7 @@ def evaluate_pairs(
             f"{pairs_file}: no pair of folds {', '.join(map(str, sorted(wanted)))} has both its pictures"
         )
     missing = report.listed // report.folds * len(wanted) - len(listed)  # all folds are of one size
-    with Pictures(images, matcher.size, detect=align) as pictures:
+    with Pictures(images, matcher.size, matcher.template, detect=align) as pictures:
         one, other = _encode(matcher, pictures, listed, occlusion, progress)
     pairs = [pair for pair in listed if pair.a in one.row and pair.b in other.row]
     if not pairs:

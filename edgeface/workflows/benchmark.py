@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edgeface.workflows.machine import describe_machine
+from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.backends import BACKENDS, runs_on_cpu
 from edgeface_runtime.backends.allow_cpu import Placed
 from edgeface_runtime.bundle import EXPORTED
@@ -91,6 +92,8 @@ class Subject:
     accuracy: tuple[dict[str, Any], ...] = ()
     bundle: Path | None = None
     """Where the model is from; None for one with random weights."""
+    size: tuple[int, int] = CROP_SIZE
+    """Height and width of its input."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> lis
                 manifest.macs,
                 tuple(dict(entry) for entry in manifest.accuracy),
                 bundle.source,
+                (manifest.input.height, manifest.input.width),
             )
         )
     return sorted(subjects, key=lambda subject: subject.requested)
@@ -268,7 +272,7 @@ def benchmark(
         timings = {}
         for batch in settings.batches:
             note(f"timing batch {batch}")
-            timings[batch] = _time(backends, batch, settings)
+            timings[batch] = _time(backends, [subject.size for subject in subjects], batch, settings)
         rows = tuple(_row(subject, index, timings) for index, subject in enumerate(subjects))
         rows = tuple(
             row if index == 0 else replace(row, not_faster=_slower(rows[index - 1], row))
@@ -319,12 +323,14 @@ def _kept_engine(subject: Subject, settings: BenchmarkSettings) -> Path | None:
     return kept.path if settings.no_build or kept.sidecar.profile.max_batch >= max(settings.batches) else None
 
 
-def _time(backends: Sequence[Backend], batch: int, settings: BenchmarkSettings) -> list[Latency]:
+def _time(
+    backends: Sequence[Backend], sizes: Sequence[tuple[int, int]], batch: int, settings: BenchmarkSettings
+) -> list[Latency]:
     from edgeface_calibration.latency import time_alternating
 
     generator = np.random.default_rng(0)
-    faces = generator.uniform(-1, 1, (batch, 3, 112, 96)).astype(np.float32)
-    calls = {str(index): _call(backend, faces) for index, backend in enumerate(backends)}
+    faces = {size: generator.uniform(-1, 1, (batch, 3, *size)).astype(np.float32) for size in dict.fromkeys(sizes)}
+    calls = {str(index): _call(backend, faces[sizes[index]]) for index, backend in enumerate(backends)}
     runs = max(5, settings.runs // batch)
     measured = time_alternating(calls, warmup=settings.warmup if batch == 1 else min(settings.warmup, 2), runs=runs)
     return [measured[str(index)] for index in range(len(backends))]

@@ -86,8 +86,8 @@ def write_graph(
     return proto
 
 
-def open_session(path: Path, optimise: bool = True) -> onnxruntime.InferenceSession:
-    """An ONNX file on ONNX Runtime's CPU provider, whose own exceptions, without a common base, pass through.
+def open_session(model: Path | bytes, optimise: bool = True) -> onnxruntime.InferenceSession:
+    """An ONNX file, or its bytes, on ONNX Runtime's CPU provider, whose own exceptions, of no common base, pass.
 
     `optimise`: let it change the graph for speed; without, every operator is computed as it stands.
 
@@ -99,12 +99,15 @@ def open_session(path: Path, optimise: bool = True) -> onnxruntime.InferenceSess
         import onnxruntime
     except ImportError as exc:
         raise MissingExtraError("onnxruntime", "cpu") from exc
-    require_file(path, "ONNX file")
+    if isinstance(model, Path):
+        require_file(model, "ONNX file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def run_graph(path: Path, rows: Floats, output: str, *, given: str = "input") -> Floats:

@@ -39,6 +39,7 @@ def choose_fp32_layers(
         faces: (N, H, W, 3) uint8 BGR on which the mean cosine is taken; judge the result on others.
         spec: what the network eats, see `to_input`.
         gate: lowest mean cosine to FP32 that passes. With every layer kept it is 1, so one always does.
+        spec: what the graph eats; None: as our own exports.
     """
     reference, _ = embed_onnx(source, faces, spec)
     names = layers(load_graph(source))

@@ -1,4 +1,4 @@
-"""Alignment: a similarity transform from five landmarks to fixed places in a 96 wide, 112 high crop.
+"""Alignment: a similarity transform from five landmarks to fixed places in a crop, by default 96 wide, 112 high.
 
 The transform is the least-squares one of Umeyama (1991, eqs. 40-42): rotation, one scale, translation, no mirroring.
 """
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 
-__all__ = ["CROP_SIZE", "TEMPLATE", "align", "similarity"]
+__all__ = ["ARCFACE_SIZE", "CROP_SIZE", "TEMPLATE", "align", "arcface_template", "similarity", "template_for"]
 
 CROP_SIZE = (112, 96)
 """Height and width of an aligned crop, pixels."""
@@ -27,6 +27,26 @@ TEMPLATE: NDArray[np.float64] = np.array(
 )
 """(5, 2) float64, pixels (x, y) in a 112x96 crop: left eye, right eye, nose, left and right mouth corner."""
 TEMPLATE.flags.writeable = False
+
+ARCFACE_SIZE = (112, 112)
+"""Height and width of the crop that ArcFace and its kin are trained on: ours with 8 more columns on either side."""
+ARCFACE: NDArray[np.float64] = np.add(TEMPLATE, ((ARCFACE_SIZE[1] - CROP_SIZE[1]) / 2, 0))
+ARCFACE.flags.writeable = False
+
+
+def arcface_template(side: int) -> NDArray[np.float64]:
+    """(5, 2) float64: the template of ArcFace for a square crop of `side` pixels, scaled from 112."""
+    return ARCFACE if side == ARCFACE_SIZE[0] else ARCFACE * (side / ARCFACE_SIZE[0])
+
+
+def template_for(size: tuple[int, int]) -> NDArray[np.float64]:
+    """(5, 2) float64: where the points lie in aligned crops of `size` (height, width) if nothing else is said.
+
+    112x96 is `TEMPLATE`, 112x112 is ArcFace's; any other size is `TEMPLATE` stretched to it.
+    """
+    if size == ARCFACE_SIZE:
+        return ARCFACE
+    return TEMPLATE if size == CROP_SIZE else TEMPLATE * (size[1] / CROP_SIZE[1], size[0] / CROP_SIZE[0])
 
 
 def similarity(points: ArrayLike, template: ArrayLike = TEMPLATE) -> NDArray[np.float64]:
@@ -59,13 +79,19 @@ def similarity(points: ArrayLike, template: ArrayLike = TEMPLATE) -> NDArray[np.
     return np.column_stack([linear, target_mean - linear @ source_mean])
 
 
-def align(image: NDArray[np.uint8], landmarks: ArrayLike, size: tuple[int, int] = CROP_SIZE) -> NDArray[np.uint8]:
+def align(
+    image: NDArray[np.uint8],
+    landmarks: ArrayLike,
+    size: tuple[int, int] = CROP_SIZE,
+    template: ArrayLike | None = None,
+) -> NDArray[np.uint8]:
     """Cut the aligned face out of a picture; what lies outside the picture is black.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         landmarks: (5, 2), pixels (x, y), in the order of `TEMPLATE`.
-        size: (height, width) of the crop; for another one than 112x96 the template is stretched to it.
+        size: (height, width) of the crop.
+        template: (5, 2), pixels of the crop, where the points come to lie; None: as `template_for` says.
 
     Returns:
         (height, width, 3) uint8 BGR, sampled linearly.
@@ -78,6 +104,6 @@ def align(image: NDArray[np.uint8], landmarks: ArrayLike, size: tuple[int, int] 
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageError(f"a picture must be (height, width, 3) uint8 BGR, got {image.shape} {image.dtype}")
     height, width = size
-    template = TEMPLATE * (width / CROP_SIZE[1], height / CROP_SIZE[0])
-    crop = cv2.warpAffine(image, similarity(landmarks, template), (width, height), flags=cv2.INTER_LINEAR)
+    matrix = similarity(landmarks, template_for(size) if template is None else template)
+    crop = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
     return np.asarray(crop, dtype=np.uint8)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime.align import similarity
+from edgeface_runtime.align import TEMPLATE, similarity
 from edgeface_runtime.backends import Backend
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.dictionary import MaskDictionary
@@ -166,8 +166,8 @@ class DictionaryModel(Closing):
         return float(np.clip(first @ second, -1.0, 1.0)), discarded
 
 
-def in_crop(landmarks: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Landmarks (5, 2) of a picture as pixels of the crop that `align` cuts by them."""
-    matrix = similarity(landmarks)
+def in_crop(landmarks: npt.ArrayLike, template: npt.ArrayLike = TEMPLATE) -> npt.NDArray[np.float64]:
+    """Landmarks (5, 2) of a picture as pixels of the crop that `align` cuts by them onto `template`."""
+    matrix = similarity(landmarks, template)
     points: npt.NDArray[np.float64] = np.asarray(landmarks, np.float64) @ matrix[:, :2].T + matrix[:, 2]
     return points

@@ -8,6 +8,7 @@ version, and a version other than ours is refused. `manifest_sha256` is the chec
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
@@ -229,6 +230,8 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ArtefactError(
             f"{where} asks for crop {manifest.crop!r}, known are {', '.join(CROPS)}: upgrade edgeface"
         )
+    if manifest.crop == "aligned" and not _is_template(manifest.template):
+        raise ArtefactError(f"{where} is damaged: its template is no five different points: export the bundle again")
     if manifest.masking in DICTIONARY_KINDS:
         entry = DictionaryEntry.from_dict(manifest.extra.get("dictionary"), where)
         for name in entry.names():
@@ -243,6 +246,10 @@ def _check(manifest: Manifest, where: str) -> None:
         )
     if manifest.embedding_size < 1 or "embedding" not in manifest.outputs:
         raise ArtefactError(f"{where} is damaged: it names no embedding: export the bundle again")
+
+
+def _is_template(points: tuple[tuple[float, float], ...]) -> bool:
+    return all(math.isfinite(value) for point in points for value in point) and len(set(points)) == len(points)
 
 
 def _is_rate(text: str) -> bool:

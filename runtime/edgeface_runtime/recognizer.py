@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime.align import CROP_SIZE, TEMPLATE, align
+from edgeface_runtime.align import align
 from edgeface_runtime.backends import Backend, backend_kind, check_threads
 from edgeface_runtime.backends.allow_cpu import Placed, place
 from edgeface_runtime.box_crop import box_crop
@@ -22,7 +22,7 @@ from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine_open import EngineBuilder
-from edgeface_runtime.errors import ArtefactError, FaceError, ImageError, InputError
+from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
@@ -58,7 +58,6 @@ class Recognizer(Closing):
 
     Raises:
         InputError: `threads` is out of its range.
-        ArtefactError: the bundle wants another alignment than this runtime makes.
     """
 
     def __init__(
@@ -76,13 +75,6 @@ class Recognizer(Closing):
         if (bundle.manifest.dictionary is None) != (masking is None):
             raise ValueError(
                 "a bundle with a mask dictionary, and no other, is opened with its parts: see from_bundle"
-            )
-        spec = bundle.manifest.input
-        ours = (spec.height, spec.width) == CROP_SIZE and np.allclose(bundle.manifest.template, TEMPLATE, atol=1e-3)
-        if bundle.manifest.crop == "aligned" and not ours:
-            raise ArtefactError(
-                f"{bundle.source} wants faces of {spec.height}x{spec.width} on a template of its own, this runtime "
-                "aligns to 112x96: upgrade edgeface"
             )
         self.bundle = bundle
         self.backend = backend
@@ -195,7 +187,7 @@ class Recognizer(Closing):
         """Embed aligned faces. A dictionary model's embeddings are unmasked, and its features come with them.
 
         Args:
-            crops: (N, H, W, 3) uint8 BGR, of the bundle's input size: 112x96, or box crops of another.
+            crops: (N, H, W, 3) uint8 BGR, of the bundle's input size, aligned onto its template, or box crops.
 
         Raises:
             InputError: crops of another shape or dtype.
@@ -251,7 +243,8 @@ class Recognizer(Closing):
         size = (spec.height, spec.width)
         if self.bundle.manifest.crop == "box":
             return box_crop(pixels, face.box, face.landmarks, size)
-        return align(pixels, face.landmarks, size), in_crop(face.landmarks)
+        template = self.bundle.manifest.template
+        return align(pixels, face.landmarks, size, template), in_crop(face.landmarks, template)
 
     def single_face(self, image: Picture, largest: bool = False) -> FaceResult:
         """Find and embed the one face of a picture; with `largest`, the most prominent of several.

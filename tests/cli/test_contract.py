@@ -46,6 +46,12 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "verify": ("BUNDLE A B", "--no-build --require-signature"),
     "gallery list": ("", "--gallery"),
     "gallery delete": ("NAME", "--gallery"),
+    "bundle import": (
+        "MODEL",
+        "--out --input --range --mean --std --color --layout --output --template --crop --name --licence --data "
+        "--precision --faces --force",
+    ),
+    "bundle deepstream": ("BUNDLE", "--out --precision --primary-id --batch"),
     "benchmark": ("[BUNDLE]...", "--ratios --backend --device --threads --batch --out"),
     "demo": ("", "--faces"),
 }

@@ -105,7 +105,7 @@ def test_processes_give_what_one_does(data_dir: Path, tmp_path: Path, monkeypatc
 def test_settings_that_cannot_be() -> None:
     for settings, flag in (
         ({"crop": "round"}, "--crop"),
-        ({"size": (128, 96)}, "--crop box"),
+        ({"crop": "box", "template": ((0.0, 0.0),) * 5}, "--crop aligned"),
         ({"crop": "box", "size": (4, 96)}, "--size"),
     ):
         with pytest.raises(ValueError, match=flag):

@@ -10,9 +10,9 @@ import pytest
 
 from edgeface.data.faces import load_faces
 from edgeface.data.folders import FaceFolder, scan
-from edgeface.data.landmarks import load_landmarks, template_for
+from edgeface.data.landmarks import load_landmarks
 from edgeface.data.synthetic import write_synthetic
-from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.align import TEMPLATE, template_for
 from edgeface_runtime.errors import InputError
 
 SIZE = (112, 96)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeface_runtime.align import TEMPLATE, align, similarity
+from edgeface_runtime.align import TEMPLATE, align, arcface_template, similarity, template_for
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.image import read_image
 
@@ -51,6 +51,31 @@ def test_a_face_in_place_is_returned_as_it_is() -> None:
     image = np.random.default_rng(0).integers(0, 256, (112, 96, 3), dtype=np.uint8)
     assert np.abs(align(image, TEMPLATE).astype(int) - image).max() <= 1
     assert align(image, TEMPLATE, (224, 192)).shape == (224, 192, 3)
+
+
+def test_arcface_is_our_crop_with_eight_columns_more_on_either_side() -> None:
+    """The numbers that ArcFace's authors publish for 112x112, and the pixels of our own crop in its middle."""
+    published = [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
+    np.testing.assert_allclose(template_for((112, 112)), published, atol=1e-4)
+    np.testing.assert_allclose(arcface_template(224), np.array(published) * 2, atol=1e-4)
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (250, 250, 3), dtype=np.uint8), (9, 9), 3)
+    points = TEMPLATE * 1.3 + (55, 40)
+    wide = align(image, points, (112, 112))
+    assert np.abs(wide[:, 8:104].astype(int) - align(image, points)).max() <= 1
+    assert wide[:, :8].any(), "what is beside the face is the picture"
+
+
+def test_other_sizes_stretch_our_template_and_a_given_one_goes_first() -> None:
+    np.testing.assert_allclose(template_for((128, 96)), TEMPLATE * (1, 128 / 112))
+    image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    own = np.array([(30, 30), (80, 30), (56, 60), (35, 90), (75, 90)], float)
+    assert np.abs(align(image, own, (112, 112), own).astype(int) - image).max() <= 1
 
 
 @pytest.mark.data

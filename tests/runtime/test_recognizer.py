@@ -256,10 +256,23 @@ def test_from_bundle(tiny_bundle: MakeBundle, tmp_path: Path) -> None:
         Recognizer.from_bundle(folder, backend="tensorrt", precision="fp32", engine=tmp_path / "r.engine")
 
 
-def test_another_alignment_is_refused(tiny_bundle: MakeBundle) -> None:
-    folder = tiny_bundle(template=tuple((float(k), float(k)) for k in range(5)))
-    with pytest.raises(ArtefactError, match="a template of its own"):
-        Recognizer.from_bundle(folder)
+def test_faces_are_aligned_onto_the_bundles_own_template(tiny_bundle: MakeBundle) -> None:
+    """Moved by whole pixels the template gives the same pixels, moved; what comes in is black."""
+    moved = tiny_bundle(template=tuple((float(x) + 5, float(y) - 7) for x, y in TEMPLATE))
+    pixels = np.random.default_rng(1).integers(1, 256, (112, 96, 3), dtype=np.uint8)
+    face = Face(np.array([0, 0, 96, 112], np.float32), np.asarray(TEMPLATE, np.float32), 1.0)
+    with Recognizer.from_bundle(moved) as recognizer:
+        crop, points = recognizer._cut(pixels, face)
+    wanted = np.zeros_like(pixels)
+    wanted[:-7, 5:] = pixels[7:, :-5]
+    assert np.abs(crop[:-8, 6:].astype(int) - wanted[:-8, 6:]).max() <= 1
+    assert not crop[:, :4].any() and not crop[-6:].any()
+    np.testing.assert_allclose(points, TEMPLATE + np.array((5, -7)), atol=1e-3)
+
+
+def test_a_template_of_one_point_is_damage(tiny_bundle: MakeBundle) -> None:
+    with pytest.raises(ArtefactError, match="no five different points"):
+        tiny_bundle(template=((1.0, 1.0),) * 5)
 
 
 def test_threads_share_one_recogniser(recognizer: Recognizer) -> None:
