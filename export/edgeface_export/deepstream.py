@@ -18,7 +18,7 @@ from edgeface_runtime.files import cannot_write, part_folder, write_bytes
 __all__ = ["CONFIG", "README", "DeepStreamSettings", "config_text", "write_deepstream"]
 
 CONFIG, README = "config_infer_secondary_face.txt", "README.md"
-NETWORK_MODES = {"fp32": 0, "int8": 1, "fp16": 2}
+NETWORK_MODES = {"fp32": 0, "int8": 1, "fp16": 2, "int8+fp16": 1}
 COLORS = {"RGB": 0, "BGR": 1}
 SMALLEST = 40
 """Side of a box in pixels from which a face is embedded, as our detector's."""
@@ -83,7 +83,7 @@ def config_text(bundle: Bundle, settings: DeepStreamSettings) -> str:
     manifest, spec = bundle.manifest, bundle.manifest.input
     model = bundle.model_path(settings.precision).name
     source = [f"onnx-file={model}"]
-    if settings.precision == "int8":
+    if settings.precision.startswith("int8"):
         source = ["# no onnx-file: without a calibration table nvinfer would silently build an FP16 engine of it"]
     lines = [
         f"# {_line(manifest.name)}, {settings.precision}: face embeddings as a secondary engine, by edgeface.",
@@ -129,7 +129,7 @@ def _scaling(crop: str) -> list[str]:
 def _readme(bundle: Bundle, settings: DeepStreamSettings) -> str:
     manifest = bundle.manifest
     engine = engine_name(bundle, settings)
-    if settings.precision == "int8":
+    if settings.precision.startswith("int8"):
         build = "**Build the engine first**; nvinfer cannot build this one by itself:"
     else:
         build = "Build the engine (without it nvinfer builds one at its first start, which takes minutes):"

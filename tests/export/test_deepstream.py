@@ -26,7 +26,7 @@ def make(tmp_path: Path) -> Make:
     def write(spec: InputSpec | None = None, **changes: object) -> Bundle:
         folder = tmp_path / "bundle"
         folder.mkdir(exist_ok=True)
-        models = {key: f"recognizer.{key}.onnx" for key in ("fp32", "fp16", "int8")}
+        models = {key: f"recognizer.{key}.onnx" for key in ("fp32", "fp16", "int8", "int8+fp16")}
         for name in models.values():
             (folder / name).write_bytes(name.encode())
         points = tuple((float(k), float(k * k)) for k in range(5))
@@ -92,8 +92,9 @@ def test_it_is_a_secondary_engine_that_hands_out_tensors(make: Make) -> None:
 
 def test_int8_cannot_silently_become_fp16(make: Make) -> None:
     """Without a calibration table nvinfer says "Trying FP16 mode" and goes on: so it is given an engine only."""
-    found = read(config_text(make(), DeepStreamSettings("int8")))
-    assert found["network-mode"] == "1" and "onnx-file" not in found
+    for precision in ("int8", "int8+fp16"):
+        found = read(config_text(make(), DeepStreamSettings(precision)))
+        assert found["network-mode"] == "1" and "onnx-file" not in found
     assert read(config_text(make(), DeepStreamSettings("fp32")))["network-mode"] == "0"
 
 
