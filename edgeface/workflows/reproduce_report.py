@@ -190,6 +190,10 @@ def _mean(found: Reproduction, row: str, column: str) -> float:
 def _bars(axis: Any, found: Reproduction, columns: list[Column]) -> None:
     """Groups are columns, bars are rows; whiskers span the seeds."""
     rows = found.recipe.rows
+    if len(rows) > 10:  # the usual colours would come twice
+        from matplotlib import colormaps
+
+        axis.set_prop_cycle(color=[colormaps["tab20"](number) for number in range(20)])
     width = 0.8 / len(rows)
     for number, row in enumerate(rows):
         places = [index + (number - (len(rows) - 1) / 2) * width for index in range(len(columns))]

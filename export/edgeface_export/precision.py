@@ -97,7 +97,7 @@ def to_fp16(source: Path, target: Path, keep: Collection[str] = ()) -> HalfRepor
 
 
 def overflowing(source: Path, peaks: Mapping[str, float]) -> dict[str, float]:
-    """Nodes of an FP32 or INT8 ONNX file that eat or give a value too large for FP16 -> that value.
+    """Nodes of an FP32 or INT8 ONNX file that would be FP16 and eat or give a value too large for it -> that value.
 
     Args:
         peaks: largest magnitude of every activation on real faces; those not in it count as small.
@@ -106,10 +106,12 @@ def overflowing(source: Path, peaks: Mapping[str, float]) -> dict[str, float]:
         ArtefactError: `source` is not a readable ONNX graph.
     """
     large = {name: peak for name, peak in peaks.items() if not peak * HEADROOM <= MAX_HALF}
+    graph = load_graph(source).graph
+    whole = _kept(graph)
     found = {}
-    for node in load_graph(source).graph.node:
+    for node in graph.node:
         touched = [large[name] for name in (*node.input, *node.output) if name in large]
-        if touched:
+        if touched and node.name not in whole:
             found[node.name] = max(touched)
     return found
 
@@ -133,7 +135,7 @@ class _Halving:
         typed = (*graph.input, *graph.output, *graph.value_info)
         self.floats = {value.name for value in typed if value.type.tensor_type.elem_type == TensorProto.FLOAT}
         self.weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
-        self.kept = _tail(graph) | set(keep) | {node.name for node in graph.node if node.op_type not in HALF_OPS}
+        self.kept = _kept(graph) | set(keep)
         self.half: set[str] = set()
         """Activations that are FP16."""
         self.halved: dict[str, np.ndarray] = {}
@@ -195,6 +197,11 @@ class _Halving:
                     if value == name:
                         fields[slot] = inner
         self.nodes.append(helper.make_node("Cast", [inner], [name], name=f"{name}/Cast", to=TensorProto.FLOAT))
+
+
+def _kept(graph: onnx.GraphProto) -> set[str]:
+    """Names of the nodes that stay FP32 whatever the faces are."""
+    return _tail(graph) | {node.name for node in graph.node if node.op_type not in HALF_OPS}
 
 
 def _tail(graph: onnx.GraphProto) -> set[str]:

@@ -169,7 +169,7 @@ BAD: list[tuple[str, str]] = [
     ("import {theirs} --out {new} --precision int8", "--precision int8 is calibrated on real faces"),
     ("import {theirs} --out {new} --precision int4", "unknown --precision 'int4'"),
     ("import {theirs} --out {new} --precision ,", "--precision is empty"),
-    ("import {theirs} --out {new} --count 1", "--count must be at least 2"),
+    ("import {theirs} --out {new} --count 0", "--count must be at least 1"),
     ("import {theirs} --out {new} --faces {faces}", "edgeface data align --size 112x112"),
     ("import {theirs} --out {bundle}", "{bundle} exists"),
     ("import {theirs} --out {new}.zip", "a bundle is a folder or an uncompressed .tar"),

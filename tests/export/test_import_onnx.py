@@ -152,7 +152,7 @@ def test_every_form_gives_the_networks_own_embeddings(
 
 def test_fp16_and_int8_are_made_of_it_and_engines_take_them(crops: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: pip install 'edgeface[rtx]'")
-    from edgeface_export.build import build_engine
+    from edgeface_export.build import BuildSettings, build_engine
 
     torch.manual_seed(0)
     small = nn.Sequential(
@@ -173,7 +173,7 @@ def test_fp16_and_int8_are_made_of_it_and_engines_take_them(crops: np.ndarray, t
     bundle = open_bundle(tmp_path / "b", full=True)
     for precision in ("fp16", "int8"):
         engine = tmp_path / f"{precision}.engine"
-        build_engine(bundle.model_path(precision), engine, "tensorrt-rtx", precision=precision, max_batch=2)
+        build_engine(bundle.model_path(precision), engine, "tensorrt-rtx", BuildSettings(precision, max_batch=2))
         assert engine.stat().st_size > 10_000
 
 
