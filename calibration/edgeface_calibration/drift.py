@@ -33,7 +33,7 @@ class Gate:
     cosine_mean: float
     """Lowest mean cosine to FP32."""
     accuracy_points: float
-    """How many points of accuracy it may lose."""
+    """How many points of accuracy it may lose, or as many as are chance with the pairs there are."""
 
     @property
     def genuine_pairs(self) -> int:
@@ -92,6 +92,8 @@ class Drift:
     impostor: ScoreDrift | None = None
     accuracy_fp32: float | None = None
     accuracy: float | None = None
+    accuracy_chance: float | None = None
+    """By how much the accuracy changes by chance with so few pairs, 95 %: from those that changed sides."""
     threshold: float | None = None
     """Cosine at which the rates are taken."""
     tar_fp32: float | None = None
@@ -179,8 +181,10 @@ def _pair_drift(
         return drift
     level = _level(genuine)
     if gate is not None and int(genuine.sum()) >= gate.genuine_pairs:
-        drift["accuracy_fp32"] = ten_fold(before[level], genuine[level], pairs.folds[level]).mean
-        drift["accuracy"] = ten_fold(after[level], genuine[level], pairs.folds[level]).mean
+        right = [_right(scores[level], genuine[level], pairs.folds[level]) for scores in (before, after)]
+        drift["accuracy_fp32"], drift["accuracy"] = (accuracy for accuracy, _ in right)
+        changed = float((right[0][1] != right[1][1]).sum())
+        drift["accuracy_chance"] = 1.96 * math.sqrt(changed) / len(right[0][1])
     if threshold is None and too_few(int((~genuine).sum()), FMR) is None:
         threshold = threshold_at_fmr(before[~genuine], FMR)
     if threshold is not None:
@@ -189,6 +193,14 @@ def _pair_drift(
             drift[f"tar{name}"] = float((scores[genuine] >= threshold).mean())
             drift[f"fmr{name}"] = float((scores[~genuine] >= threshold).mean())
     return drift
+
+
+def _right(scores: Floats, genuine: NDArray[np.bool_], folds: NDArray[np.int64]) -> tuple[float, NDArray[np.bool_]]:
+    """Accuracy over folds, and whether each pair is judged rightly (P,)."""
+    found = ten_fold(scores, genuine, folds)
+    thresholds = dict(zip(found.folds, found.thresholds, strict=True))
+    limits = np.array([thresholds[int(fold)] for fold in folds])
+    return found.mean, (scores >= limits) == genuine
 
 
 def _level(genuine: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -205,9 +217,10 @@ def missed(drift: Drift, gate: Gate) -> list[str]:
         found.append(f"mean cosine {drift.cosine_mean:.5f} over {drift.faces} faces is below {gate.cosine_mean}")
     if drift.accuracy is not None and drift.accuracy_fp32 is not None:
         lost = 100 * (drift.accuracy_fp32 - drift.accuracy)
-        if not lost <= gate.accuracy_points + 1e-9:
+        chance = 100 * (drift.accuracy_chance or 0.0)
+        if not lost <= max(gate.accuracy_points, chance) + 1e-9:
             found.append(
                 f"accuracy falls from {100 * drift.accuracy_fp32:.2f} to {100 * drift.accuracy:.2f} %, more than "
-                f"{gate.accuracy_points} points"
+                f"{gate.accuracy_points} points and more than chance ({chance:.2f})"
             )
     return found

@@ -99,6 +99,8 @@ def build(
     model = source.model_path(precision)
     path = out or engine_path(source.source, source.model_sha256(precision), here_to_build(backend))
     if out is not None:
+        if out.suffix != ".engine":
+            raise InputError(f"--out {out}: an engine's name ends in .engine")
         claim_file(out, "engine", is_engine, force)
     else:
         check_parent(path)

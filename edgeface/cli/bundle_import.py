@@ -9,7 +9,16 @@ import typer
 
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import sides, words
-from edgeface.cli.precisions import Calibration, Count, Method, Pairs, int8_settings, show_precisions
+from edgeface.cli.precisions import (
+    Calibration,
+    Count,
+    Method,
+    Pairs,
+    int8_settings,
+    note_lost,
+    show_precisions,
+    thresholds_there,
+)
 
 if TYPE_CHECKING:
     from edgeface_export.import_onnx import Imported
@@ -60,7 +69,7 @@ def import_(
     data: Annotated[str, typer.Option(help="What they were trained on, for the manifest.")] = "",
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8, int8+fp16, or several; fp32 is always written.")
-    ] = "fp32",
+    ] = "fp16",
     faces: Annotated[
         Path | None, typer.Option(help="Identity folders of crops of its size, to look at and calibrate on.")
     ] = None,
@@ -94,7 +103,7 @@ def import_(
         raise InputError(f"--crop must be aligned or box, got {crop!r}")
     if crop == "box" and template is not None:
         raise InputError("--template goes with --crop aligned: a box crop is not aligned")
-    spec = _spec(pixels, mean, std, color)
+    spec = _spec(pixels, mean, std, color.upper())
     if layout is not None and layout not in ("NCHW", "NHWC"):
         raise InputError(f"--layout must be NCHW or NHWC, got {layout!r}")
     foreign = open_foreign(model, sides(size, "--input") if size else None, layout, output)
@@ -118,6 +127,7 @@ def import_(
     judged = judged_faces(faces, count, pairs, (height, width), aligned)
     found = None if faces is None else sample_people(faces, size=(height, width), template=aligned)
     people = None if found is None else People(found.crops, found.labels)
+    lost = thresholds_there(out)
     with phases(quiet) as progress:
         settings = replace(settings, judging=Judging(judged.crops, judged.pairs, accept=force, progress=progress))
         if faces is not None and any(entry.startswith("int8") for entry in wanted):
@@ -125,6 +135,7 @@ def import_(
             settings = replace(settings, int8=replace(int8, progress=progress))
         imported = import_bundle(foreign, out, settings, sample.crops, people, progress)
     output_.wrote(out)
+    note_lost(output_, lost)
     for warning in imported.seen.warnings:
         output_.note(f"warning: {warning}")
     output_.data({"bundle": str(out), "looked_at": sample.source, **imported.manifest.to_dict()})

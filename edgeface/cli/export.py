@@ -9,7 +9,16 @@ import typer
 
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import words
-from edgeface.cli.precisions import Calibration, Count, Method, Pairs, int8_settings, show_precisions
+from edgeface.cli.precisions import (
+    Calibration,
+    Count,
+    Method,
+    Pairs,
+    int8_settings,
+    note_lost,
+    show_precisions,
+    thresholds_there,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +91,7 @@ def export(
     int8 = None
     if faces is not None and any(entry.startswith("int8") for entry in wanted):
         int8 = int8_settings(faces, sample, calibration, method, size)
+    lost = thresholds_there(out)
     with phases(quiet) as progress:
         manifest = write_bundle(
             source,
@@ -96,6 +106,7 @@ def export(
             int8=None if int8 is None else replace(int8, progress=progress),
         )
     output.wrote(out)
+    note_lost(output, lost)
     output.data({"bundle": str(out), "compared_on": sample.source, **manifest.to_dict()})
     show_precisions(output, manifest, sample)
     if parts is not None:

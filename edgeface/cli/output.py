@@ -53,9 +53,13 @@ class Output:
         """A table on stdout, unless --json was given; the first column is text, the rest numbers."""
         if self.as_json:
             return
-        from rich.console import Console
+        from rich.console import Console as RichConsole
         from rich.table import Table
         from rich.text import Text
+
+        class Console(RichConsole):
+            def on_broken_pipe(self) -> None:  # rich would exit with 1, which means something else here
+                raise BrokenPipeError
 
         shown = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
         console = Console(file=sys.stdout, highlight=False)

@@ -6,6 +6,9 @@ from edgeface_runtime.errors import InputError
 
 __all__ = ["floats", "integers", "sides", "words"]
 
+LARGEST_SIDE = 4096
+"""Of a face crop, pixels."""
+
 
 def words(text: str) -> tuple[str, ...]:
     """Comma-separated words, blanks around them dropped."""
@@ -46,9 +49,12 @@ def sides(text: str, flag: str) -> tuple[int, int]:
     """Height and width, as `128x96`.
 
     Raises:
-        InputError: not two whole numbers with an x between; names the flag.
+        InputError: not two whole numbers of 1 to LARGEST_SIDE with an x between; names the flag.
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
         raise InputError(f"{flag} takes height x width, such as 128x96, got {text!r}")
-    return int(parts[0]), int(parts[1])
+    height, width = int(parts[0]), int(parts[1])
+    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+        raise InputError(f"{flag} takes sides of 1 to {LARGEST_SIDE} pixels, got {text!r}")
+    return height, width

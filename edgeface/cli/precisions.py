@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from edgeface_export.int8_export import Int8Settings
     from edgeface_runtime.manifest import Manifest
 
-__all__ = ["Calibration", "Count", "Method", "Pairs", "int8_settings", "show_precisions"]
+__all__ = [
+    "Calibration",
+    "Count",
+    "Method",
+    "Pairs",
+    "int8_settings",
+    "note_lost",
+    "show_precisions",
+    "thresholds_there",
+]
 
 Count = Annotated[
     int | None,
@@ -47,11 +56,31 @@ def int8_settings(
     return Int8Settings(drawn.crops, drawn.source, method, SEED)
 
 
+def thresholds_there(out: Path) -> dict[str, float]:
+    """Thresholds of the bundle that is about to be replaced; none where there is no readable one."""
+    from edgeface_runtime.bundle import open_bundle
+    from edgeface_runtime.errors import EdgefaceError
+
+    try:
+        return dict(open_bundle(out).manifest.thresholds) if out.exists() else {}
+    except EdgefaceError:
+        return {}
+
+
+def note_lost(output: Output, thresholds: Mapping[str, float]) -> None:
+    """Say that a replaced bundle's thresholds are gone."""
+    if thresholds:
+        told = ", ".join(f"{value:.4f} at {rate}" for rate, value in thresholds.items())
+        output.note(f"the thresholds of the bundle that was there are gone ({told}): calibrate them again")
+
+
 def show_precisions(output: Output, manifest: Manifest, judged: JudgedFaces) -> None:
     """A table of the models with how far each is from FP32, and what of them stays FP32."""
     pairs = f", {judged.pairs.source}" if judged.pairs is not None else ""
+    alone = len(manifest.models) == 1  # FP32 is compared with the original, on a few
+    seen = manifest.parity["fp32"]["faces"] if alone else len(judged.crops)
     output.table(
-        f"judged on {len(judged.crops)} {judged.source}{pairs}",
+        f"judged on {seen} {judged.source}{'' if alone else pairs}",
         ("precision", "file", "MB", "cosine min", "p1", "mean", "accuracy", "TAR", "gate"),
         [
             _row(key, file, manifest.files[file].size_bytes, manifest.parity[key])

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgeface.data.align_command import align_command
+from edgeface.data.align_template import check_template
 from edgeface.data.folders import FaceFolder, Skipped
 from edgeface.data.landmarks import Landmarks, load_landmarks
 from edgeface.data.template import Points
@@ -156,8 +157,11 @@ def read_crop(path: Path, size: tuple[int, int] = CROP_SIZE, template: Points | 
     Raises:
         ImageError: it cannot be read.
         OtherSizeError: it is of another size (an InputError).
+        InputError: its folder was aligned onto another template.
     """
     image = read_image(path)
     if image.shape[:2] != size:
         raise OtherSizeError(path, (image.shape[0], image.shape[1]), size, template)
+    if template is not None:
+        check_template(path, size, template)
     return image

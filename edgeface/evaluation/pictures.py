@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeface.data.align_command import align_command
+from edgeface.data.align_template import check_template
 from edgeface.data.landmarks import AGAIN
 from edgeface.data.template import Points as Template
 from edgeface.evaluation.occlusion import Occlusion
@@ -193,6 +194,8 @@ class Pictures(Closing):
                 f"{path} is {crop.shape[1]}x{crop.shape[0]}, not a crop of {self.size[1]} wide, {self.size[0]} high: "
                 + _advice(self.size, self._given)
             )
+        if self._given is not None:
+            check_template(path, self.size, self._given)
         if self._landmarks is not None:
             return crop, self._landmarks.get(self.name(path))
         return crop, self.template

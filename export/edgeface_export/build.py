@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeface_export.build_monitor import Progress, watch
+from edgeface_export.build_monitor import Progress, stops_kept, watch
 from edgeface_export.build_parse import INPUT
 from edgeface_export.build_prepare import PreparedBuild, prepare_build
 from edgeface_export.build_settings import BuildSettings
@@ -90,10 +90,10 @@ def _build(prepared: PreparedBuild, progress: Progress | None) -> bytes:
     stopped: list[BaseException] = []
     log = prepared.log
     log.start()
-    if progress is not None:
-        watch(prepared.module, prepared.config, progress, stopped)
+    watch(prepared.module, prepared.config, progress or (lambda phase, done, total: None), stopped)
     try:
-        content = prepared.builder.build_serialized_network(prepared.network, prepared.config)
+        with stops_kept(stopped):
+            content = prepared.builder.build_serialized_network(prepared.network, prepared.config)
     except MemoryError as exc:
         mend = memory_mend(prepared.plan.workspace_mib, prepared.plan.profile.max_batch)
         raise EngineError(f"TensorRT could not build an engine: {mend}") from exc

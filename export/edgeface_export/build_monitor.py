@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
-__all__ = ["Progress", "watch"]
+__all__ = ["Progress", "stops_kept", "watch"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a phase's name, steps done and steps in all."""
@@ -41,3 +45,28 @@ def watch(module: Any, config: Any, progress: Progress, stopped: list[BaseExcept
             self.steps.pop(phase_name, None)
 
     config.progress_monitor = Monitor()
+
+
+@contextmanager
+def stops_kept(stopped: list[BaseException]) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM put KeyboardInterrupt into `stopped`, which `watch` then tells TensorRT of.
+
+    Raised where they arrive they may hit one of TensorRT's own calls, such as that of its logger, and be lost there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        stopped.append(KeyboardInterrupt(number))
+
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+    for kind in kinds:
+        if callable(before[kind]):  # not one that the process is told to ignore
+            signal.signal(kind, keep)
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            signal.signal(kind, before[kind])

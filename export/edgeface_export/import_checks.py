@@ -29,6 +29,8 @@ CONSTANT = 0.999999
 """Lowest cosine between any two faces from which the network sees nothing of them."""
 CLEARLY = 0.5
 """Another range is named when it halves what is left of the area under the curve, at least."""
+HARDLY = 0.75
+"""Area under the curve below which a network is no face recogniser, or its faces are not cut as it wants them."""
 NOISE = 5e-4
 """Differences of the area under the curve below it are chance with so few faces."""
 
@@ -106,6 +108,11 @@ def look_at_faces(
         )
     elif mean >= ALIKE:
         warnings.append(f"all faces look alike (mean cosine {mean:.2f}): check --range and --color")
+    elif max(own, value) < HARDLY:
+        warnings.append(
+            f"people are hardly told apart (area under the curve {own:.2f}; .5 is chance): "
+            "check that the file is a face recogniser, and --template"
+        )
     return Seen(len(faces), mean, own, tuple(others), tuple(warnings))
 
 

@@ -83,7 +83,10 @@ class ImportSettings:
     """How to calibrate, where int8 is among the precisions."""
 
     def __post_init__(self) -> None:
-        if not self.spec.std > 0 or not np.isfinite((self.spec.mean, self.spec.std)).all():
+        for flag, value in (("--mean", self.spec.mean), ("--std", self.spec.std)):
+            if not np.isfinite(value):
+                raise ValueError(f"{flag} must be a number, got {value:g}")
+        if not self.spec.std > 0:
             raise ValueError(f"--std must be above 0, got {self.spec.std:g}")
 
 

@@ -83,9 +83,6 @@ def export_int8(
 
     Returns:
         What the manifest records of each model, and of the calibration.
-
-    Raises:
-        GateError: a model misses its gate, and `judge` does not accept that.
     """
     spec, few = judge.judging.spec, settings.faces[:CHOOSING]
     seen = batches_of(settings.faces, spec, STEP, partial(settings.progress, "int8: faces measured"))

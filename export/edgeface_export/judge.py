@@ -8,7 +8,7 @@ FP32.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,7 @@ class Judge:
     def judge(self, key: str, graph: Path) -> dict[str, Any]:
         """What the manifest records of the ONNX file `graph`, the model `key` of a bundle.
 
-        Raises:
-            GateError: it misses the gate of its precision, and that is not accepted.
+        What misses its gate is among the record's `missed`; `conclude` says what becomes of that.
         """
         precision = key.removesuffix("-cpu")
         gate, judging = GATES[precision], self.judging
@@ -79,10 +78,22 @@ class Judge:
             if not lowest >= REFERENCE_GATE:
                 failed.append(f"cosine {lowest:.5f} by ONNX's reference evaluator is below {REFERENCE_GATE}")
         if failed:
-            if not judging.accept:
-                raise GateError(f"{graph.name} differs from FP32: {'; '.join(failed)}: {_mend(precision)}")
             record["missed"] = failed
         return record
+
+    def conclude(self, parity: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise GateError where a model misses its gate, and that is not accepted; it says which of the others pass.
+
+        Args:
+            parity: key among a bundle's models -> what `judge` said.
+        """
+        bad = [key for key, record in parity.items() if record.get("missed")]
+        if not bad or self.judging.accept:
+            return
+        good = [key for key in parity if key not in bad]
+        told = "; ".join(f"{key} differs from FP32: {', '.join(parity[key]['missed'])}" for key in bad)
+        others = f" ({', '.join(good)} would pass)" if good else ""
+        raise GateError(f"{told}{others}: {_mend(bad[0].removesuffix('-cpu'))}")
 
     def _in_half(self, graph: Path, key: str) -> NDArray[np.float32]:
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
@@ -101,4 +112,4 @@ def _mend(precision: str) -> str:
     anyway = "or write it all the same with --force"
     if precision == "fp16":
         return f"leave fp16 out, {anyway}"
-    return f"calibrate on more faces (--calibration) or with another --method, {anyway}"
+    return f"calibrate on more faces (--calibration) or with another --method, leave {precision} out, {anyway}"

@@ -88,4 +88,5 @@ def write_variants(
     if int8 is not None and any(key.removesuffix("-cpu") in precisions for key in INT8_MODELS):
         drift, notes["int8"] = export_int8(folder, source, int8, judge, precisions, parts)
         parity |= drift
+    judge.conclude(parity)
     return parity, notes

@@ -6,6 +6,7 @@ Importing this package loads none of its parts; each public name brings its modu
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from edgeface_runtime.results import Embeddings, FaceResult, ImageResult, Verification
 
 __version__ = "0.1.0"
+
+# ONNX Runtime (1.31, Linux) keeps a device id and reports what it does; a recogniser of faces talks to nobody. This is
+# looked for when it is imported, which nothing here does before.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "backends": ("open_backend",),

@@ -86,9 +86,19 @@ class Bundle:
         try:
             return self.manifest.models[precision]
         except KeyError as exc:
-            known = ", ".join(sorted(self.manifest.models))
-            mend = f"export it with --precision {precision}" if precision in EXPORTED else "choose one of them"
+            known = ", ".join(key for key in EXPORTED if key in self.manifest.models)
+            mend = self._adding(precision)
             raise InputError(f"{self.source} has no {precision} model, it has {known}: {mend}") from exc
+
+    def _adding(self, precision: str) -> str:
+        """How to come by a precision that is missing."""
+        if precision not in EXPORTED:
+            return "choose one of them"
+        if precision.startswith("int8") and self.manifest.dictionary is None:
+            return f"add it with edgeface calibrate int8 {self.source} --data FACES --precision {precision}"
+        if "imported" in self.manifest.arch:
+            return f"import it again with --precision {precision}"
+        return f"export it with --precision {precision}"
 
     def verify(self, full: bool = False) -> None:
         """Check the size and SHA-256 of every file the manifest lists; `full` reads all, whatever is remembered.
@@ -136,7 +146,8 @@ def open_bundle(path: str | Path, full: bool = False) -> Bundle:
     if path.is_dir():
         return _checked(Bundle(path, path, read_manifest(path)), full)
     if path.suffix.lower() != ".tar":
-        raise ArtefactError(f"{path} is neither a bundle's folder nor a .tar: make a bundle with edgeface export")
+        how = "edgeface bundle import" if path.suffix.lower() == ".onnx" else "edgeface export"
+        raise ArtefactError(f"{path} is neither a bundle's folder nor a .tar: make a bundle with {how}")
     try:
         return _open_tar(path, full)
     except ArtefactError:

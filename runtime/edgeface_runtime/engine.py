@@ -161,7 +161,8 @@ def parse_sidecar(content: bytes, engine: Path, again: str = BUILD_AGAIN) -> Sid
     try:
         sidecar = _from_fields(data)
     except (KeyError, TypeError, ValueError) as exc:
-        raise ArtefactError(f"{path} is damaged ({str(exc) or exc!r}): {again}") from exc
+        why = f"it has no {exc}" if isinstance(exc, KeyError) else str(exc) or repr(exc)
+        raise ArtefactError(f"{path} is damaged ({why}): {again}") from exc
     known = {f.name for f in fields(Sidecar)} | {"format", "version"}
     if not is_intact(data, SEAL, known):
         raise ArtefactError(f"{path} is damaged (its checksum differs): {again}")

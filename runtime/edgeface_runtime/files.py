@@ -191,7 +191,7 @@ def require_file(path: Path, what: str = "file") -> Path:
         InputError: it is missing, or a folder.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not a {what}")
+        raise InputError(f"{path} is a folder, not {'an' if what[:1] in 'aeioO' else 'a'} {what}")
     if not path.is_file():
         raise InputError(f"{what} not found: {path}")
     return path

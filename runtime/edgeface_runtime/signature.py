@@ -47,9 +47,15 @@ VARIABLE = "EDGEFACE_REQUIRE_SIGNATURE"
 
 
 def required_key(given: str | Path | None = None) -> Path | None:
-    """The public key that must have signed what is loaded: the one given, else that of VARIABLE, else None."""
-    named = str(given) if given is not None else os.environ.get(VARIABLE, "")
-    return Path(named) if named else None
+    """The public key that must have signed what is loaded: the one given, else that of VARIABLE, else None.
+
+    Raises:
+        InputError: it is set and empty, which may be a mistake and must not switch the check off.
+    """
+    named = str(given) if given is not None else os.environ.get(VARIABLE)
+    if named == "":
+        raise InputError(f"{VARIABLE} is empty: name a public key in it, or unset it")
+    return None if named is None else Path(named)
 
 
 def is_signed(bundle: Path) -> bool:

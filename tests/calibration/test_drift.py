@@ -55,6 +55,21 @@ def test_accuracy_and_accept_rate_fall_with_the_embeddings() -> None:
     assert missed(same, GATES["fp16"]) == []
 
 
+def test_what_is_chance_with_few_pairs_misses_no_gate() -> None:
+    # 4 of 404 pairs fewer are right: 11 turned wrong and 7 right, so sqrt(18) of 404 is what chance does.
+    few = Drift(60, 0.99, 0.99, 0.999, accuracy_fp32=0.7224, accuracy=0.7125, accuracy_chance=1.96 * 18**0.5 / 404)
+    assert missed(few, GATES["int8"]) == []
+    many = Drift(60, 0.99, 0.99, 0.999, accuracy_fp32=0.7224, accuracy=0.7125, accuracy_chance=0.004)
+    (told,) = missed(many, GATES["int8"])
+    assert told == "accuracy falls from 72.24 to 71.25 %, more than 0.5 points and more than chance (0.40)"
+    clean, labels = _faces(60, 8, 0.4)
+    noisy = clean + 0.2 * np.random.default_rng(1).normal(size=clean.shape)
+    pairs = draw_pairs(labels, "drawn")
+    drift = measure_drift(clean, noisy, pairs, GATES["int8"])
+    assert drift.accuracy_chance is not None and 0 < drift.accuracy_chance < 0.02
+    assert measure_drift(clean, clean, pairs, GATES["int8"]).accuracy_chance == 0
+
+
 def test_accuracy_is_judged_only_where_one_pair_does_not_decide() -> None:
     assert GATES["fp16"].genuine_pairs == 1000 and GATES["int8"].genuine_pairs == 200
     clean, labels = _faces(30, 4, 0.4)  # 30 * 6 = 180 genuine pairs

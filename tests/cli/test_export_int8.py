@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgeface_calibration.drift import GATES, Gate
+from edgeface_runtime.manifest import read_manifest, write_manifest
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -52,3 +54,13 @@ def test_force_writes_what_misses_its_gate_and_says_so(
     done = cli("export", chain.dense, "--out", out, "--count", 2, "--force")
     assert done.code == 0 and "warning: fp16 misses its gate: mean cosine" in done.err and "missed" in done.out
     assert json.loads((out / "manifest.json").read_text())["parity"]["fp16"]["missed"]
+
+
+def test_replacing_a_bundle_says_what_goes_with_it(cli: Callable[..., Any], chain: Any, tmp_path: Path) -> None:
+    bundle = tmp_path / "own.bundle"
+    again = ("export", chain.dense, "--out", bundle, "--precision", "fp32", "--count", 2, "--force")
+    assert "thresholds" not in cli(*again).err
+    write_manifest(bundle, replace(read_manifest(bundle), thresholds={"1e-2": 0.25}))
+    told = cli(*again).err
+    assert "the thresholds of the bundle that was there are gone (0.2500 at 1e-2): calibrate them again" in told
+    assert not read_manifest(bundle).thresholds

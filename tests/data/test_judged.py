@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edgeface.data.align_template import _aligned_onto
 from edgeface.data.judged import calibration_faces, judged_faces
+from edgeface.data.template import read_template
+from edgeface.evaluation.pictures import Pictures
 from edgeface_runtime.errors import InputError
 
 
@@ -81,3 +85,25 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         calibration_faces(folder, 4, judged_faces(folder, 60))
     with pytest.raises(InputError, match="--calibration must be at least 1"):
         calibration_faces(folder, 0, judged_faces(folder, 6))
+
+
+def test_crops_aligned_onto_another_template_are_refused(tmp_path: Path) -> None:
+    size, ours = (128, 128), read_template("edgeface", (128, 128))
+    root = tmp_path / "set"
+    for number in range(4):
+        person = root / f"p{number // 2}"
+        person.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(person / f"{number}.png"), np.full((*size, 3), 40 * number, np.uint8))
+    arcface = read_template("arcface", size)
+    assert len(judged_faces(root, 2, size=size, template=arcface).crops) == 2  # nobody said what they are
+    (root / "align.json").write_text(json.dumps({"format": "edgeface-align", "template": ours, "pictures": []}))
+    _aligned_onto.cache_clear()
+    assert len(judged_faces(root, 2, size=size, template=ours).crops) == 2
+    words = "another template than this network's: .*data align PHOTOS CROPS --size 128x128 --template arcface"
+    with pytest.raises(InputError, match=words):
+        judged_faces(root, 2, size=size, template=arcface)
+    with Pictures(root, size, arcface) as pictures, pytest.raises(InputError, match=words):
+        pictures.read(root / "p0" / "0.png")
+    (root / "align.json").write_text("{")
+    _aligned_onto.cache_clear()
+    assert len(judged_faces(root, 2, size=size, template=arcface).crops) == 2

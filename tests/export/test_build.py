@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -236,6 +238,31 @@ def test_stopping_a_build_leaves_the_old_engine(rtx: Any, masked_half: Path, tmp
     with pytest.raises(KeyboardInterrupt):
         build_engine(masked_half, out, RTX, progress=stop)
     assert out.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["old.engine"]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_hits_tensorrts_own_calls_stops_the_build(
+    rtx: Any, no_gpu: None, masked_half: Path, tmp_path: Path, kind: signal.Signals
+) -> None:
+    def raise_it(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, raise_it) for each in (signal.SIGINT, signal.SIGTERM)}
+    sent: list[str] = []
+
+    def progress(phase: str, done: int, total: int) -> None:
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), kind)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build_engine(masked_half, tmp_path / "x.engine", RTX, progress=progress)
+        assert sent and signal.getsignal(kind) is raise_it
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_backends_that_are_not_there(masked_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

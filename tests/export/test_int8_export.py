@@ -65,7 +65,7 @@ def test_a_missed_gate_writes_nothing(
 ) -> None:
     monkeypatch.setattr(int8_export, "choose_fp32_layers", lambda *args: ())
     monkeypatch.setitem(GATES, "int8", Gate(0.99999, 0.5))
-    with pytest.raises(GateError, match=r"recognizer.int8.onnx differs from FP32: mean cosine \.?\d.*--method"):
+    with pytest.raises(GateError, match=r"int8 differs from FP32: mean cosine \.?\d.*--method"):
         write_bundle(
             Checkpoint(masked, CheckpointMeta()), tmp_path / "out", "tiny", faces[4:], ("int8",), int8=settings
         )

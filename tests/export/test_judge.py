@@ -65,10 +65,17 @@ def test_a_missed_gate_is_refused_or_recorded(
     half = tmp_path / "half.onnx"
     to_fp16(masked_onnx, half)
     monkeypatch.setitem(drift.GATES, "fp16", Gate(1.5, 0.1))
-    with pytest.raises(GateError, match=r"half.onnx differs from FP32: mean cosine .* below 1.5: .* --force"):
-        Judge(masked_onnx, Judging(faces)).judge("fp16", half)
-    record = Judge(masked_onnx, Judging(faces, accept=True)).judge("fp16", half)
+    strict, lenient = (Judge(masked_onnx, Judging(faces, accept=accept)) for accept in (False, True))
+    record = strict.judge("fp16", half)
     assert len(record["missed"]) == 1 and "below 1.5" in record["missed"][0]
+    parity = {"fp16": record, "int8": {}, "int8-cpu": {}}
+    words = (
+        r"fp16 differs from FP32: mean cosine .* below 1.5 \(int8, int8-cpu would pass\): leave fp16 out, .* --force"
+    )
+    with pytest.raises(GateError, match=words):
+        strict.conclude(parity)
+    lenient.conclude(parity)
+    strict.conclude({"int8": {}})
 
 
 def test_int8_with_fp16_in_between(bundle: Path, settings: Int8Settings, faces: np.ndarray) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -274,3 +276,22 @@ def test_a_missing_onnxruntime_names_the_extra(tiny_weights: Tiny, monkeypatch: 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'edgeface\[cpu\]'"):
         open_backend("onnxruntime", tiny_weights[0])
+
+
+def test_nothing_is_kept_or_reported_about_the_user(tmp_path: Path) -> None:
+    """ONNX Runtime's own telemetry writes a device id into the home before it sends anything."""
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    script = (
+        "import numpy as np\n"
+        "from edgeface_runtime.detect import Detector\n"
+        "Detector(threads=1).detect(np.zeros((120, 160, 3), np.uint8))\n"
+    )
+    inherited = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**inherited, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "") and list(tmp_path.rglob("*")) == []

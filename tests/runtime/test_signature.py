@@ -239,7 +239,8 @@ def test_a_service_is_told_once_by_its_environment(
     folder = tiny_bundle()
     assert required_key() is None and required_key("k.pem") == Path("k.pem")
     monkeypatch.setenv("EDGEFACE_REQUIRE_SIGNATURE", "")
-    assert required_key() is None
+    with pytest.raises(InputError, match="is empty: name a public key in it, or unset it"):
+        required_key()
     monkeypatch.setenv("EDGEFACE_REQUIRE_SIGNATURE", str(keys.own.public))
     assert required_key() == keys.own.public and required_key("k.pem") == Path("k.pem")
     refused(lambda: Recognizer.from_bundle(folder), "is not signed")

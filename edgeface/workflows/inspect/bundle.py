@@ -102,7 +102,7 @@ def _precisions(bundle: Bundle) -> Sheet:
     rows = []
     for precision, name in manifest.models.items():
         parity = manifest.parity.get(precision, {})
-        told = export.get(precision.removesuffix("-cpu")) if isinstance(export, dict) else None
+        told = export.get("int8" if precision.startswith("int8") else precision) if isinstance(export, dict) else None
         kept = _kept(told, precision)
         rows.append(
             [
@@ -121,7 +121,7 @@ def _precisions(bundle: Bundle) -> Sheet:
         )
     used = [at for at in range(len(PRECISIONS)) if any(row[at] for row in rows)]
     columns, rows = [PRECISIONS[at] for at in used], [[row[at] for at in used] for row in rows]
-    return Sheet("precisions, compared with the original network", columns, rows)
+    return Sheet("precisions: fp32 against the original network, the others against fp32", columns, rows)
 
 
 def _change(parity: Mapping[str, Any], name: str) -> str:

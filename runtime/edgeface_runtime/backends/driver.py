@@ -16,7 +16,7 @@ LIBRARY = "libcuda.so.1"
 MAJOR_ATTRIBUTE = 75
 MINOR_ATTRIBUTE = 76
 INTEGRATED_ATTRIBUTE = 18
-MEND = "install it (JetPack brings it; a container needs --gpus all), or use --backend onnxruntime --device cpu"
+MEND = "install it (JetPack brings it; a container needs --gpus all), or run on the CPU"
 
 
 @dataclass(frozen=True)

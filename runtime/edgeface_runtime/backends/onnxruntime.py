@@ -106,6 +106,7 @@ class OnnxRuntimeBackend(Closing):
             import onnxruntime as ort
         except ImportError as exc:
             raise MissingExtraError("onnxruntime", "cpu" if index is None else "gpu") from exc
+        getattr(ort, "disable_telemetry_events", lambda: None)()  # somebody may have imported it before us
         self.clash = len(installed_distributions()) > 1
         self._path = path
         self._threads = threads

@@ -67,6 +67,8 @@ def _loads(host: Host, bundle: Bundle, part: str, backend: str, device: str) -> 
     words = f"loads {', '.join(good) or 'nothing'}"
     if "fp16" in good and device == "cpu":
         words += " (fp16 is stored so, and computed in FP32)"
+    if "int8+fp16" in good and device == "cpu":
+        words += "; int8+fp16 is made for GPUs, and slow here"
     bad = {name: reason for name, reason in why.items() if reason}
     if bad:
         name, reason = next(iter(bad.items()))
