@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# ONNX Runtime (1.31, Linux) keeps a device id and reports what it does; a recogniser of faces talks to nobody. This is
-# looked for when it is imported, which nothing here does before.
+# ONNX Runtime (1.31, Linux) keeps a device id and reports what it does; a recogniser of faces talks to nobody.
+# It looks for this when it is imported, which nothing here does before.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
