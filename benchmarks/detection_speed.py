@@ -101,6 +101,8 @@ def open_facenet(folder: Path, standin: StandIn) -> Find:
     sys.path.insert(0, str(folder))
     if importlib.util.find_spec("facenet_pytorch") is None:
         raise InputError(f"needs it beside: pip install --no-deps --target {folder} facenet-pytorch")
+    if importlib.util.find_spec("torch") is None:
+        raise InputError("needs torch beside: pip install 'edgeface[train]'")
     import torch
 
     torch.set_num_threads(1)
