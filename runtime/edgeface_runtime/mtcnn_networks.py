@@ -39,7 +39,7 @@ def in_batches(network: Network, pixels: Pixels) -> Floats:
 
 def face_share(logits: Floats) -> Floats:
     """Probabilities of a face: the sigmoid, in float32."""
-    return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
+    return np.asarray(1 / (1 + np.exp(-np.maximum(logits, -80))), dtype=np.float32)  # exp(89) overflows
 
 
 def logit(share: float) -> float:
