@@ -18,6 +18,7 @@ from edgeface_runtime.errors import FaceError, ImageError, InputError, MissingEx
 from edgeface_runtime.image import read_image
 from edgeface_runtime.mtcnn_boxes import grid_boxes, grid_peaks, nms, overlap, pyramid_scales, regress, square
 from edgeface_runtime.mtcnn_networks import face_share, logit, planes
+from edgeface_runtime.mtcnn_proposals import propose
 from edgeface_runtime.mtcnn_pyramid import Pyramid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +87,20 @@ def test_box_arithmetic_by_hand() -> None:
     assert pyramid_scales(240, 240, 40, 0.5, max_face=79) == [0.3]
     with np.errstate(over="raise"):
         assert face_share(np.float32([-500, 0, logit(0.7), 500])).tolist() == pytest.approx([0, 0.5, 0.7, 1])
+
+
+def test_scales_do_not_suppress_each_other() -> None:
+    """The last row of one scale and the first of the next both hold a face."""
+
+    def pnet(pixels: np.ndarray) -> np.ndarray:
+        rows = (pixels.shape[2] - 10) // 2
+        output = np.full((1, 5, rows, rows), -9, np.float32)
+        output[0, :4] = 0
+        output[0, 4, rows - 1 if rows == 15 else 0, 0] = rows
+        return output
+
+    found = propose(pnet, Pyramid(np.zeros((80, 80, 3), np.uint8)), [0.5, 0.25], 0.6)
+    assert found.tolist() == [[1, 57, 24, 80], [3, 3, 48, 48]]
 
 
 def test_windows_keep_their_place_and_are_black_outside() -> None:
