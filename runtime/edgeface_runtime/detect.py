@@ -11,30 +11,29 @@ picks other windows and the points move by about one pixel, as much as mirroring
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeface_runtime.closing import Closing
-from edgeface_runtime.errors import FaceError, ImageError, InputError, MissingExtraError
-from edgeface_runtime.mtcnn_boxes import CELL, grid_boxes, grid_peaks, nms, pyramid_scales, regress, square
-from edgeface_runtime.mtcnn_pyramid import Pyramid, network_input
+from edgeface_runtime.errors import FaceError, ImageError, InputError
+from edgeface_runtime.mtcnn_boxes import CELL, nms, pyramid_scales, regress, square
+from edgeface_runtime.mtcnn_networks import OPENERS, Network, face_share, in_batches
+from edgeface_runtime.mtcnn_proposals import propose
+from edgeface_runtime.mtcnn_pyramid import Pyramid
 
 __all__ = ["Detector", "Face", "largest_central"]
 
 FACTOR = 0.709
-MAX_BATCH = 256
-"""Windows given to R-Net or O-Net at once: bounds memory on crowded pictures."""
-
 MAX_SIDE = 32_767
 """OpenCV's sampling addresses no further, pixels."""
 
 Floats = NDArray[np.float32]
-Network = Callable[[Floats], list[Floats]]
+Roi = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +58,8 @@ class Detector(Closing):
         thresholds: the scores from which P-Net, R-Net and O-Net keep a window, each in (0, 1).
         backend: what runs the networks: "onnxruntime".
         threads: threads within one network; 0 leaves it to the backend.
+        max_face: the largest side of a face to look for, pixels; no limit where None. Like `min_face` it says which
+            windows P-Net is given: a face found may be a little smaller or larger than the two.
 
     Raises:
         InputError: an argument out of its range, or an unknown backend.
@@ -71,84 +72,84 @@ class Detector(Closing):
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         backend: str = "onnxruntime",
         threads: int = 1,
+        max_face: int | None = None,
     ) -> None:
         if min_face < CELL:
             raise InputError(f"--min-face must be at least {CELL} pixels, got {min_face}")
+        if max_face is not None and max_face < min_face:
+            raise InputError(f"the largest face to look for must be at least --min-face {min_face}, got {max_face}")
         if len(thresholds) != 3 or not all(0 < value < 1 for value in thresholds):
             raise InputError(f"detection needs three thresholds between 0 and 1, got {thresholds}")
         if threads < 0:
             raise InputError(f"--threads must not be negative, got {threads}")
-        if backend not in _OPENERS:
-            raise InputError(f"unknown detection backend {backend!r}: known are {', '.join(_OPENERS)}")
+        if backend not in OPENERS:
+            raise InputError(f"unknown detection backend {backend!r}: known are {', '.join(OPENERS)}")
         self.min_face = min_face
+        self.max_face = max_face
         self.thresholds = thresholds
         folder = Path(__file__).parent / "mtcnn"
-        networks = (_OPENERS[backend](folder / f"{name}.onnx", threads) for name in ("pnet", "rnet", "onet"))
+        networks = (OPENERS[backend](folder / f"{name}.onnx", threads) for name in ("pnet", "rnet", "onet"))
         self._networks: tuple[Network, ...] = tuple(networks)
 
     def close(self) -> None:
         """Let the networks go; the detector cannot be used afterwards."""
         self._networks = ()
 
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, image: NDArray[np.uint8], roi: Roi | None = None) -> list[Face]:
         """Find the faces of a picture.
 
         Args:
             image: (H, W, 3) uint8 BGR.
+            roi: x0, y0, x1, y1, whole pixels, x1 and y1 exclusive: only this part is looked at, as if it were all
+                there is, so a face should lie in it with some room around. Results are in the picture's coordinates.
 
         Returns:
             Faces, the largest and most central first: by box area less twice the squared distance between the
-            box's and the picture's centre. Empty where there is none.
+            box's and the searched part's centre. Empty where there is none.
 
         Raises:
             ImageError: the picture is not (H, W, 3) uint8, or a side is longer than 32,767 pixels.
-            InputError: the detector is closed.
+            InputError: the detector is closed, or `roi` is no part of the picture.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageError(f"a picture must be (height, width, 3) uint8 BGR, got {image.shape} {image.dtype}")
+        if roi is not None:
+            x0, y0, x1, y1 = _checked(roi, image.shape)
+            return [_moved(face, x0, y0) for face in self.detect(image[y0:y1, x0:x1])]
         if max(image.shape) > MAX_SIDE:
             raise ImageError(f"a picture may be {MAX_SIDE} pixels wide or high, got {image.shape[:2]}: cut it")
         if not self._networks:
             raise InputError("the detector is closed: make a new one")
         pnet, rnet, onet = self._networks
         pyramid = Pyramid(image)
-        boxes = self._propose(pnet, pyramid, image.shape[0], image.shape[1])
+        limit = np.inf if self.max_face is None else self.max_face
+        scales = pyramid_scales(image.shape[0], image.shape[1], self.min_face, FACTOR, limit)
+        boxes = propose(pnet, pyramid, scales, self.thresholds[0])
         boxes = self._refine(rnet, pyramid, boxes)
         return _prominent_first(self._finish(onet, pyramid, boxes), image.shape)
-
-    def _propose(self, pnet: Network, pyramid: Pyramid, height: int, width: int) -> Floats:
-        """P-Net at every scale: (N, 4) square windows."""
-        found: list[tuple[Floats, Floats, Floats]] = [_NOTHING]
-        for scale in pyramid_scales(height, width, self.min_face, FACTOR):
-            rows, columns = int(np.ceil(height * scale)), int(np.ceil(width * scale))
-            offsets, scores = pnet(network_input(pyramid.resized(rows, columns)[None]))
-            y, x = np.nonzero(grid_peaks(scores[0, 0], self.thresholds[0]))
-            windows = grid_boxes(y, x, (width / columns, height / rows))
-            found.append((windows, offsets[0, :, y, x], scores[0, 0, y, x]))
-        boxes, offsets, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kept = nms(boxes, scores, 0.7)
-        return square(regress(boxes[kept], offsets[kept]))
 
     def _refine(self, rnet: Network, pyramid: Pyramid, boxes: Floats) -> Floats:
         """R-Net on each window: the kept ones, moved, (N, 4) square."""
         if not len(boxes):
             return boxes
-        offsets, scores = _in_batches(rnet, pyramid, boxes, side=24)
-        good = np.flatnonzero(scores[:, 0] > self.thresholds[1])
-        boxes, offsets, scores = boxes[good], offsets[good], scores[good, 0]
-        kept = nms(boxes, scores, 0.7)
+        output = in_batches(rnet, pyramid.windows(boxes, side=24))
+        scores = face_share(output[:, 4])
+        good = np.flatnonzero(scores > self.thresholds[1])
+        boxes, offsets = boxes[good], output[good, :4]
+        kept = nms(boxes, scores[good], 0.7)
         return square(regress(boxes[kept], offsets[kept]))
 
     def _finish(self, onet: Network, pyramid: Pyramid, boxes: Floats) -> list[Face]:
         """O-Net on each window: the faces."""
         if not len(boxes):
             return []
-        offsets, scores, points = _in_batches(onet, pyramid, boxes, side=48)
-        good = np.flatnonzero(scores[:, 0] > self.thresholds[2])
-        boxes, offsets, points, scores = boxes[good], offsets[good], points[good], scores[good, 0]
+        output = in_batches(onet, pyramid.windows(boxes, side=48))
+        scores = face_share(output[:, 4])
+        good = np.flatnonzero(scores > self.thresholds[2])
+        boxes, output, scores = boxes[good], output[good], scores[good]
         size = boxes[:, 2:] - boxes[:, :2]
-        points = boxes[:, None, :2] + points * size[:, None, :]
-        boxes = regress(boxes, offsets)
+        points = boxes[:, None, :2] + output[:, 5:].reshape(-1, 5, 2) * size[:, None, :]
+        boxes = regress(boxes, output[:, :4])
         kept = nms(boxes, scores, 0.7, over="smaller")
         return [Face(boxes[i], points[i], float(scores[i])) for i in kept]
 
@@ -178,32 +179,17 @@ def _prominent_first(faces: Sequence[Face], image_shape: Sequence[int]) -> list[
     return sorted(faces, key=prominence, reverse=True)
 
 
-_NOTHING: tuple[Floats, Floats, Floats] = (
-    np.empty((0, 4), np.float32),
-    np.empty((0, 4), np.float32),
-    np.empty(0, np.float32),
-)
-
-
-def _in_batches(network: Network, pyramid: Pyramid, boxes: Floats, side: int) -> list[Floats]:
-    parts = [
-        network(network_input(pyramid.windows(boxes[start : start + MAX_BATCH], side)))
-        for start in range(0, len(boxes), MAX_BATCH)
-    ]
-    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-
-def _open_onnxruntime(path: Path, threads: int) -> Network:
+def _checked(roi: Roi, shape: Sequence[int]) -> Roi:
+    height, width = shape[:2]
     try:
-        import onnxruntime
-    except ImportError as exc:
-        raise MissingExtraError("onnxruntime", "cpu") from exc
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda batch: session.run(None, {"input": batch})
+        x0, y0, x1, y1 = (operator.index(value) for value in roi)
+    except (TypeError, ValueError):
+        raise InputError(f"a region to search is four whole pixels x0, y0, x1, y1, got {roi!r}") from None
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise InputError(f"a region to search must lie in the {width}x{height} picture, got {x0}, {y0}, {x1}, {y1}")
+    return x0, y0, x1, y1
 
 
-_OPENERS: dict[str, Callable[[Path, int], Network]] = {"onnxruntime": _open_onnxruntime}
+def _moved(face: Face, x: int, y: int) -> Face:
+    shift = np.array([x, y], dtype=np.float32)
+    return Face(face.box + np.tile(shift, 2), face.landmarks + shift, face.score)

@@ -6,6 +6,7 @@ Boxes are (N, 4) float32 x1, y1, x2, y2 in pixels, measured between pixel *edges
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import cv2
@@ -20,17 +21,21 @@ STRIDE = 2
 CELL = 12
 """The side of P-Net's window, pixels of its input."""
 
-BLOCK = 512
-"""Boxes compared at once in `nms`: bounds its memory on crowded pictures, changes no result."""
+BLOCK = 192
+"""Boxes compared at once in `nms`: as many as caches hold; changes no result."""
+
+NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
 
-def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> list[float]:
-    """Scales at which a face of `min_face` pixels and every larger one comes to P-Net's window in turn."""
+def pyramid_scales(
+    height: int, width: int, min_face: float, factor: float, max_face: float = math.inf
+) -> list[float]:
+    """Scales at which a face of `min_face` pixels and every larger one up to `max_face` comes to P-Net's window."""
     scales, scale = [], CELL / min_face
-    while min(height, width) * scale >= CELL:
+    while min(height, width) * scale >= CELL and scale * max_face >= CELL:
         scales.append(scale)
         scale *= factor
     return scales
@@ -44,23 +49,23 @@ def grid_peaks(scores: Floats, threshold: float) -> NDArray[np.bool_]:
     3x3 neighbourhood, strike their neighbours out, repeat.
 
     Args:
-        scores: (H, W) float32 in [0, 1].
+        scores: (H, W) float32; -inf where there is no cell.
         threshold: cells below it are no candidates.
 
     Returns:
         (H, W) bool, True for the kept cells.
     """
-    open_scores = np.where(scores >= threshold, scores, np.float32(-1.0))
+    closed = np.float32(-np.inf)
     kept = np.zeros(scores.shape, dtype=bool)
-    kernel = np.ones((3, 3), dtype=np.uint8)
-    while open_scores.max(initial=-1.0) >= 0.0:
-        peaks = (open_scores >= cv2.dilate(open_scores, kernel)) & (open_scores >= 0.0)
+    open_scores = np.where(scores >= threshold, scores, closed)
+    while open_scores.max(initial=closed) > closed:
+        peaks = (open_scores >= cv2.dilate(open_scores, NEIGHBOURS)) & (open_scores > closed)
         kept |= peaks
-        open_scores[cv2.dilate(peaks.astype(np.uint8), kernel) > 0] = -1.0
+        open_scores[cv2.dilate(peaks.view(np.uint8), NEIGHBOURS) > 0] = closed
     return kept
 
 
-def grid_boxes(rows: Indices, columns: Indices, stretch: tuple[float, float]) -> Floats:
+def grid_boxes(rows: Indices, columns: Indices, stretch: NDArray[np.float64]) -> Floats:
     """(N, 4) windows of P-Net's cells, in pixels of the picture.
 
     The original counts pixels from 1 *before* it scales, which takes one input pixel off each window's left and top;
@@ -69,11 +74,10 @@ def grid_boxes(rows: Indices, columns: Indices, stretch: tuple[float, float]) ->
     Args:
         rows: (N,) rows of P-Net's output.
         columns: (N,) columns of P-Net's output.
-        stretch: (x, y) pixels of the picture per pixel of P-Net's input.
+        stretch: (2,) or (N, 2), x and y: pixels of the picture per pixel of P-Net's input.
     """
     corner = np.stack([columns, rows], axis=1) * STRIDE
-    ratio = np.array(stretch)
-    boxes = np.concatenate([(corner + 1) * ratio - 1, (corner + CELL) * ratio], axis=1)
+    boxes = np.concatenate([(corner + 1) * stretch - 1, (corner + CELL) * stretch], axis=1)
     return boxes.astype(np.float32)
 
 
@@ -92,8 +96,11 @@ def square(boxes: Floats) -> Floats:
 
 def overlap(a: Floats, b: Floats, over: Literal["union", "smaller"] = "union") -> Floats:
     """(A, B) intersections of (A, 4) with (B, 4) boxes, as a share of their union or of the smaller box."""
-    inter = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = inter.clip(min=0).prod(axis=2)
+    left, top, right, bottom = a.T[:, :, None]
+    other = b.T[:, None, :]
+    width = np.minimum(right, other[2]) - np.maximum(left, other[0])
+    height = np.minimum(bottom, other[3]) - np.maximum(top, other[1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)  # an axis at a time: a short last axis is slow in numpy
     area_a, area_b = (a[:, 2:] - a[:, :2]).prod(axis=1), (b[:, 2:] - b[:, :2]).prod(axis=1)
     if over == "union":
         whole = area_a[:, None] + area_b[None, :] - shared
@@ -112,11 +119,12 @@ def nms(boxes: Floats, scores: Floats, threshold: float, over: Literal["union", 
     kept = order[:0]
     for start in range(0, len(order), BLOCK):
         block = order[start : start + BLOCK]
-        block = block[~(overlap(boxes[kept], boxes[block], over) > threshold).any(axis=0)]
+        if len(kept):
+            block = block[~(overlap(boxes[kept], boxes[block], over) > threshold).any(axis=0)]
         beats = np.triu(overlap(boxes[block], boxes[block], over) > threshold, k=1)
         # Box i is settled once all better boxes are: repeating the rule ends at the greedy answer.
         alive, settled = np.zeros(len(block), dtype=bool), np.ones(len(block), dtype=bool)
         while not np.array_equal(alive, settled):
-            alive, settled = settled, ~np.any(beats & settled[:, None], axis=0)
+            alive, settled = settled, ~np.any(beats[settled], axis=0)
         kept = np.concatenate([kept, block[alive]])
     return kept

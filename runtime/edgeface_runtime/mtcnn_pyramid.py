@@ -10,21 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pyramid", "network_input"]
+__all__ = ["Pyramid"]
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 MAX_ROWS = 32_000
 """`cv2.remap` addresses at most 32,767 rows of output."""
-
-
-def network_input(pixels: Pixels) -> Floats:
-    """(N, H, W, 3) uint8 BGR to (N, 3, H, W) float32 RGB, (x - 127.5) / 128."""
-    planes = np.ascontiguousarray(pixels[..., ::-1].transpose(0, 3, 1, 2), dtype=np.float32)
-    planes -= 127.5
-    planes *= 1 / 128
-    return planes
 
 
 class Pyramid:
@@ -36,6 +28,11 @@ class Pyramid:
 
     def __init__(self, image: Pixels) -> None:
         self._levels = [image]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the picture."""
+        return self._levels[0].shape[0], self._levels[0].shape[1]
 
     def level(self, step: float) -> Pixels:
         """The smallest picture that is not coarser than one pixel per `step` pixels of the original."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,9 @@ from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.errors import FaceError, ImageError, InputError, MissingExtraError
 from edgeface_runtime.image import read_image
 from edgeface_runtime.mtcnn_boxes import grid_boxes, grid_peaks, nms, overlap, pyramid_scales, regress, square
-from edgeface_runtime.mtcnn_pyramid import Pyramid, network_input
+from edgeface_runtime.mtcnn_networks import face_share, logit, planes
+from edgeface_runtime.mtcnn_proposals import propose
+from edgeface_runtime.mtcnn_pyramid import Pyramid
 
 ROOT = Path(__file__).resolve().parents[2]
 NETS = ROOT / "runtime" / "edgeface_runtime" / "mtcnn"
@@ -68,7 +69,7 @@ def test_grid_peaks_are_greedy_suppression_at_half_overlap() -> None:
     for _ in range(10):
         scores = rng.permutation(23 * 31).reshape(23, 31).astype(np.float32) / 800
         rows, columns = np.nonzero(scores >= 0.3)
-        candidates = grid_boxes(rows, columns, (1.0, 1.0))
+        candidates = grid_boxes(rows, columns, np.ones(2))
         expected = np.zeros(scores.shape, bool)
         kept = nms(candidates, scores[rows, columns], 0.5)
         expected[rows[kept], columns[kept]] = True
@@ -76,12 +77,30 @@ def test_grid_peaks_are_greedy_suppression_at_half_overlap() -> None:
 
 
 def test_box_arithmetic_by_hand() -> None:
-    assert grid_boxes(np.array([3]), np.array([5]), (2.0, 4.0)).tolist() == [[21, 27, 44, 72]]
+    assert grid_boxes(np.array([3]), np.array([5]), np.array([2.0, 4.0])).tolist() == [[21, 27, 44, 72]]
     moved = regress(boxes_of((10, 20, 20, 40)), boxes_of((0.1, -0.1, 0, 0.5)))
     np.testing.assert_allclose(moved, [[11, 18, 20, 50]])
     assert square(boxes_of((10, 20, 20, 40))).tolist() == [[5, 20, 25, 40]]
     assert pyramid_scales(240, 100, 40, 0.5) == [0.3, 0.15]
     assert pyramid_scales(39, 400, 40, 0.709) == []
+    assert pyramid_scales(240, 240, 40, 0.5, max_face=80) == [0.3, 0.15]
+    assert pyramid_scales(240, 240, 40, 0.5, max_face=79) == [0.3]
+    with np.errstate(over="raise"):
+        assert face_share(np.float32([-500, 0, logit(0.7), 500])).tolist() == pytest.approx([0, 0.5, 0.7, 1])
+
+
+def test_scales_do_not_suppress_each_other() -> None:
+    """The last row of one scale and the first of the next both hold a face."""
+
+    def pnet(pixels: np.ndarray) -> np.ndarray:
+        rows = (pixels.shape[2] - 10) // 2
+        output = np.full((1, 5, rows, rows), -9, np.float32)
+        output[0, :4] = 0
+        output[0, 4, rows - 1 if rows == 15 else 0, 0] = rows
+        return output
+
+    found = propose(pnet, Pyramid(np.zeros((80, 80, 3), np.uint8)), [0.5, 0.25], 0.6)
+    assert found.tolist() == [[1, 57, 24, 80], [3, 3, 48, 48]]
 
 
 def test_windows_keep_their_place_and_are_black_outside() -> None:
@@ -95,9 +114,9 @@ def test_windows_keep_their_place_and_are_black_outside() -> None:
     np.testing.assert_allclose(window[2:-2], (np.arange(24) * 128 / 24 + 128 / 48 - 0.5)[2:-2], atol=1.5)
 
 
-def test_network_input_is_rgb_planes() -> None:
-    pixels = np.array([0, 127, 255], np.uint8).reshape(1, 1, 1, 3)
-    np.testing.assert_allclose(network_input(pixels).ravel(), [127.5 / 128, -0.5 / 128, -127.5 / 128])
+def test_planes_keep_colours_and_values() -> None:
+    pixels = np.array([0, 127, 255, 1, 2, 3], np.uint8).reshape(1, 1, 2, 3)
+    assert planes(pixels).tolist() == [[[[0, 1]], [[127, 2]], [[255, 3]]]] and planes(pixels).dtype == np.float32
 
 
 def test_the_committed_networks_are_what_the_script_makes() -> None:
@@ -119,36 +138,6 @@ def test_the_committed_networks_are_what_the_script_makes() -> None:
     assert (NETS / "LICENSE").read_bytes() == script.package_file("LICENSE").read_bytes()
 
 
-def test_pnet_equals_its_keras_layers_in_numpy() -> None:
-    """P-Net from the package's own tensors, each layer as Keras defines it, against the shipped ONNX."""
-    ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    joblib = pytest.importorskip("joblib", reason="needs joblib: pip install 'edgeface[dev]'")
-    if importlib.util.find_spec("mtcnn") is None:
-        pytest.skip("needs mtcnn: pip install 'edgeface[dev]'")
-    files = {file.name: file.locate() for file in importlib.metadata.files("mtcnn") or []}
-    w = joblib.load(files["pnet.lz4"])
-
-    def conv(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        views = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(0, 1))
-        return np.einsum("yxcij,ijco->yxo", views, kernel) + bias
-
-    def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        return np.where(x > 0, x, x * slope)
-
-    x = np.random.default_rng(0).uniform(-1, 1, (17, 21, 3)).astype(np.float32)
-    y = prelu(conv(x, w[0], w[1]), w[2])
-    padded = np.full((16, 20, 10), -np.inf, np.float32)
-    padded[: y.shape[0], : y.shape[1]] = y
-    y = padded.reshape(8, 2, 10, 2, 10).max(axis=(1, 3))
-    y = prelu(conv(prelu(conv(y, w[3], w[4]), w[5]), w[6], w[7]), w[8])
-    boxes, logits = conv(y, w[9], w[10]), conv(y, w[11], w[12])
-    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    session = ort.InferenceSession(str(NETS / "pnet.onnx"), providers=["CPUExecutionProvider"])
-    box, score = session.run(None, {"input": x.transpose(2, 0, 1)[None]})
-    np.testing.assert_allclose(box[0].transpose(1, 2, 0), boxes, atol=1e-4)
-    np.testing.assert_allclose(score[0, 0], shares[..., 1], atol=1e-5)
-
-
 def face(x1: float, y1: float, x2: float, y2: float) -> Face:
     return Face(np.array([x1, y1, x2, y2], np.float32), np.zeros((5, 2), np.float32), 1.0)
 
@@ -166,6 +155,8 @@ def test_largest_central() -> None:
 def test_bad_arguments_are_one_line() -> None:
     with pytest.raises(InputError, match="--min-face"):
         Detector(min_face=5)
+    with pytest.raises(InputError, match="largest face to look for must be at least --min-face 40"):
+        Detector(max_face=39)
     with pytest.raises(InputError, match="thresholds"):
         Detector(thresholds=(0.6, 0.7, 1.7))
     with pytest.raises(InputError, match="known are onnxruntime"):
@@ -200,6 +191,44 @@ def test_other_arrays_are_refused(detector: Detector) -> None:
     closed.close()
     with pytest.raises(InputError, match="closed"):
         closed.detect(np.zeros((50, 50, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "roi", [(0, 0, 51, 50), (0, 0, 50, 51), (-1, 0, 9, 9), (0, -1, 9, 9), (9, 0, 9, 9), (0, 9, 9, 8), (0, 0, 9)]
+)
+def test_a_region_outside_is_refused(detector: Detector, roi: tuple[int, int, int, int]) -> None:
+    with pytest.raises(InputError, match="region to search"):
+        detector.detect(np.zeros((50, 50, 3), np.uint8), roi=roi)
+
+
+def test_a_region_is_whole_pixels(detector: Detector) -> None:
+    for roi in ((0.5, 0, 9, 9), "abcd", 7):
+        with pytest.raises(InputError, match="four whole pixels"):
+            detector.detect(np.zeros((50, 50, 3), np.uint8), roi=roi)  # type: ignore[arg-type]
+
+
+def test_a_region_limits_the_search(detector: Detector) -> None:
+    pictures = pytest.importorskip("skimage.data", reason="needs scikit-image: pip install 'edgeface[demo]'")
+    image = np.tile(np.ascontiguousarray(pictures.astronaut()[..., ::-1]), (1, 2, 1))
+    left, right = sorted(detector.detect(image), key=lambda face: float(face.box[0]))
+    (found,) = detector.detect(image, roi=(512 + 100, 20, 512 + 350, 300))
+    assert overlap(found.box[None], right.box[None])[0, 0] > 0.85
+    assert np.linalg.norm(found.landmarks - right.landmarks, axis=1).max() < 4
+    assert np.linalg.norm(found.landmarks - left.landmarks, axis=1).min() > 400
+    cut = detector.detect(image[20:300, 612:862])[0]
+    np.testing.assert_allclose(found.box, cut.box + np.array([612, 20, 612, 20]), atol=1e-3)
+    np.testing.assert_allclose(found.landmarks, cut.landmarks + np.array([612, 20]), atol=1e-3)
+    assert detector.detect(image, roi=(0, 250, 512, 512)) == []
+
+
+def test_the_largest_face_limits_the_search() -> None:
+    pictures = pytest.importorskip("skimage.data", reason="needs scikit-image: pip install 'edgeface[demo]'")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'edgeface[cpu]'")
+    image = np.ascontiguousarray(pictures.astronaut()[..., ::-1])
+    large = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    for limit, count in ((40, 0), (400, 1)):
+        with Detector(max_face=limit) as limited:
+            assert len(limited.detect(large)) == count
 
 
 def test_the_astronaut_is_found(detector: Detector) -> None:
