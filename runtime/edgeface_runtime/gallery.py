@@ -6,7 +6,6 @@ dictionary model each template comes with the features it was made from, so that
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 import unicodedata
@@ -32,7 +31,7 @@ __all__ = ["Candidate", "Erasure", "Gallery", "Person", "person_name", "rank"]
 Floats = npt.NDArray[np.float32]
 MAX_NAME = 200
 TRIES = 2
-"""Searches of a large gallery that may be overtaken by changes before one keeps the gallery to itself."""
+"""Scans that may be overtaken by changes before one is made within a transaction, while the other threads wait."""
 
 
 class Gallery(Closing):
@@ -280,11 +279,12 @@ class Gallery(Closing):
         with self._lock, store.guarded(self.path):
             connection = self._open()
             state = self._state(connection)
-            if self._matrix is None or self._matrix[0] != state:
-                rows = connection.execute("SELECT name, template FROM templates ORDER BY name, id").fetchall()
-                matrix = stack([row[1] for row in rows], self.embedding_size, self.path)
-                self._matrix = (state, [row[0] for row in rows], matrix)
-            return list(self._matrix[1]), self._matrix[2]
+            if self._matrix is not None and self._matrix[0] == state:
+                return list(self._matrix[1]), self._matrix[2]
+            rows = connection.execute("SELECT name, template FROM templates ORDER BY name, id").fetchall()
+            names, matrix = [row[0] for row in rows], stack([row[1] for row in rows], self.embedding_size, self.path)
+            self._matrix = (state, names, matrix) if len(names) < INDEX_FROM else None
+            return list(names), matrix
 
     def _state(self, connection: sqlite3.Connection) -> tuple[int, int]:
         """What changes with the file: data_version counts the changes of other connections, _writes our own."""
@@ -341,17 +341,20 @@ class Gallery(Closing):
         if not self._is_large():
             names, matrix = self.templates()
             return rank(names, matrix, probe, top)
-        for patience in range(TRIES + 1):
-            # The scan leaves others to write; who is overtaken too often keeps them waiting.
-            with self._lock if patience == TRIES else contextlib.nullcontext():
-                with self._lock, store.guarded(self.path):
-                    view = self._large.follow(self._open())
-                bounds = self._large.bounds(view, probe)
-                with self._lock, store.guarded(self.path):
-                    found = self._large.search(self._open(), view, bounds, probe, top)
+        found = None
+        for _ in range(TRIES):
+            with self._lock, store.guarded(self.path):
+                view = self._large.follow(self._open())
+            bounds = self._large.bounds(view, probe)
+            with self._lock, store.guarded(self.path):
+                found = self._large.search(self._open(), view, bounds, probe, top)
             if found is not None:
-                return [Candidate(name, max(-1.0, min(1.0, score))) for name, score in found]
-        raise InputError(f"gallery {self.path} is being changed all the time: try again")
+                break
+        else:
+            with self._lock, store.guarded(self.path), store.reading(self._open()):
+                view = self._large.follow(self._open())
+                found = self._large.search(self._open(), view, self._large.bounds(view, probe), probe, top)
+        return [Candidate(name, max(-1.0, min(1.0, score))) for name, score in found or []]
 
     def _is_large(self) -> bool:
         with self._lock, store.guarded(self.path):
@@ -359,7 +362,7 @@ class Gallery(Closing):
             if self._large.index is not None:
                 return True
             if self._matrix is not None and self._matrix[0] == self._state(connection):
-                return False
+                return False  # only small ones are kept
             return self.count() >= INDEX_FROM
 
     def prepare(self, progress: Progress | None = None) -> dict[str, Any]:

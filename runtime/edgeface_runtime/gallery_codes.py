@@ -30,6 +30,8 @@ PROBE_LEVELS = 63
 OFFSET = 64
 ROUNDING = 1e-5
 """More than float32 can lose in a bound: a few steps of 1e-7."""
+LONGEST = 1.002
+"""Longer than any template that passes for a unit vector."""
 ROWS_AT_ONCE = 4096
 DIMENSIONS_AT_ONCE = 16
 
@@ -94,7 +96,7 @@ def bounds(probe: Probe, dots: Floats, scale: Floats, error: Floats) -> Floats:
     result = dots * scale
     result *= np.float32(probe.scale)
     result += error * np.float32(probe.length + probe.error)
-    result += np.float32(probe.error + ROUNDING)
+    result += np.float32(LONGEST * probe.error + ROUNDING)
     return result
 
 

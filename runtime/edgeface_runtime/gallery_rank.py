@@ -21,7 +21,7 @@ GROUP = 64
 """The first cut is made by the maxima of groups of rows: a thousandth of sorting them all."""
 FIRST = 32
 AT_ONCE = 256
-LOWEST = np.float32(-4.0)
+LOWEST = -4.0
 """Below every bound of a row that is there."""
 
 
@@ -39,7 +39,7 @@ def best_people(
     """
     exact = probe.astype(np.float64)
     best: dict[str, float] = {}
-    above = np.float32(np.inf)
+    above = np.inf
     first = max(FIRST, 4 * top)
     cut = _cut(bounds, first)
     while True:
@@ -61,7 +61,11 @@ def best_people(
         above = cut
         first *= 16
         # Below any float64 score that rounds to it, so that a bound equal to the score stays in.
-        cut = np.nextafter(np.float32(least), LOWEST) if least > LOWEST else min(_cut(bounds, first), cut)
+        cut = (
+            float(np.nextafter(np.float32(least), np.float32(LOWEST)))
+            if least > LOWEST
+            else min(_cut(bounds, first), cut)
+        )
 
 
 def _first(best: dict[str, float], top: int) -> list[tuple[str, float]]:
@@ -73,10 +77,10 @@ def _least(best: dict[str, float], top: int) -> float:
     return min(best.values()) if len(best) >= top else float("-inf")
 
 
-def _cut(bounds: Floats, wanted: int) -> np.float32:
+def _cut(bounds: Floats, wanted: int) -> float:
     """A bound that at least `wanted` rows reach; the lowest of all where there are not so many groups."""
     groups = len(bounds) // GROUP
     if groups <= wanted:
         return LOWEST
     maxima = bounds[: groups * GROUP].reshape(groups, GROUP).max(axis=1)
-    return np.float32(max(LOWEST, np.partition(maxima, groups - wanted)[groups - wanted]))
+    return max(LOWEST, float(np.partition(maxima, groups - wanted)[groups - wanted]))

@@ -74,7 +74,7 @@ class LargeGallery:
             if current is None:
                 current = self._build(connection, now, progress)
             self.index = current
-        if self._unsaved > BEHIND:
+        if self._unsaved > BEHIND and not connection.in_transaction:
             self._save(connection, current)
         return current.view()
 
