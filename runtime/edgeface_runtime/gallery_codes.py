@@ -113,12 +113,13 @@ class Product:
         return "numpy" if self._session is None else "onnxruntime"
 
     def __call__(self, probe: Probe, block: Bytes, sums: Ints) -> Floats:
-        """(R,) float32: products of the probe with a block (E, R), whose columns are rows; `sums` (R,) of each."""
+        """(T,) float32: products of the probe with the first T columns of a block (E, R); `sums` (T,) of these."""
         if self._session is None:
-            return _multiply(probe, block)
+            return _multiply(probe, block)[: len(sums)]
         lifted = (probe.codes.astype(np.int16) + OFFSET).astype(np.uint8)
-        dots: Ints = self._session.run(None, {"probe": lifted[None], "block": block})[0][0]
-        return (dots - OFFSET * sums).astype(np.float32)
+        dots: Ints = self._session.run(None, {"probe": lifted[None], "block": block})[0][0, : len(sums)]
+        dots -= OFFSET * sums
+        return dots.astype(np.float32)
 
 
 def _multiply(probe: Probe, block: Bytes) -> Floats:

@@ -18,8 +18,8 @@ from edgeface_runtime.gallery_codes import Codes, Floats, Probe, Product, bounds
 
 __all__ = ["ROWS", "DamagedIndexError", "Index", "View"]
 
-ROWS = 16384
-"""Rows of a block: 8 MiB at 512 numbers a template."""
+ROWS = 32768
+"""Rows of a block, 16 MiB at 512 numbers a template: shorter ones are read a third slower."""
 GONE = np.float32(-np.inf)
 """The error of a row that was removed: its bound is below every score."""
 
@@ -47,10 +47,7 @@ class View:
         result = np.empty(len(self.ids), np.float32)
         for number, block in enumerate(self.blocks):
             rows = slice(number * ROWS, min((number + 1) * ROWS, len(self.ids)))
-            used = rows.stop - rows.start
-            sums = np.zeros(ROWS, np.int32)
-            sums[:used] = self.sums[rows]
-            dots = product(probe, block, sums)[:used]
+            dots = product(probe, block, self.sums[rows])
             result[rows] = bounds(probe, dots, self.scale[rows], self.error[rows])
         return result
 

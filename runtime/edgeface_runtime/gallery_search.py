@@ -53,8 +53,12 @@ class LargeGallery:
         self._note: str | None = None
 
     def describe(self) -> dict[str, Any]:
-        """As JSON data: who multiplies, where the index came from, and what went wrong with its file."""
-        return {"multiplied_by": self.product.name, "index": self._from, "note": self._note}
+        """As JSON data: who multiplies, whether the index was made or came from its file, what is wrong with that."""
+        return {
+            "multiplied_by": None if self.index is None else self.product.name,
+            "index": self._from,
+            "note": self._note,
+        }
 
     def follow(self, connection: sqlite3.Connection, progress: Progress | None = None) -> View:
         """A view of the gallery as it is now.
@@ -139,7 +143,7 @@ class LargeGallery:
             "SELECT id, template FROM templates WHERE id > ? ORDER BY id", (index.state.last_id,)
         )
         added = 0
-        while page := cursor.fetchmany(ROWS // 4):
+        while page := cursor.fetchmany(ROWS // 8):
             templates = stack([row[1] for row in page], self.size, self.path)
             index.append(np.array([row[0] for row in page], np.int64), quantise(templates))
             added += len(page)

@@ -19,6 +19,7 @@ import pytest
 from edgeface_runtime import gallery_index_file as index_file
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.gallery_index import ROWS
 from edgeface_runtime.gallery_search import LargeGallery
 
 MODEL = "a" * 64
@@ -192,7 +193,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "longer": lambda data: data + b"x",
     "bit of the header": lambda data: flip(data, data.index(b'"count"') + 9),
     "bit of the codes": lambda data: flip(data, 4096 + 5),
-    "bit of the codes' end": lambda data: flip(data, 4096 + (SIZE - 1) * 16384 + 7),
+    "bit of the codes' end": lambda data: flip(data, 4096 + (SIZE - 1) * ROWS + 7),
     "bit of the rows": lambda data: flip(data, len(data) - 40),
     "bit of the checks": lambda data: flip(data, len(data) - 1),
     "zeros": lambda data: bytes(len(data)),
@@ -251,7 +252,7 @@ def test_an_index_that_cannot_be_written_is_in_memory_and_said(tmp_path: Path) -
 def codes_of(path: Path, ids: list[int]) -> Floats:
     index = index_file.load(index_file.index_path(path), SIZE)
     rows = index.positions(np.array(ids))
-    return np.stack([index.blocks[row // 16384][:, row % 16384] for row in rows])
+    return np.stack([index.blocks[row // ROWS][:, row % ROWS] for row in rows])
 
 
 def test_deleting_takes_the_codes_off_the_disk(tmp_path: Path) -> None:
@@ -307,16 +308,49 @@ def test_a_search_sees_before_or_after_never_between(tmp_path: Path) -> None:
         agree(gallery, rows[0])
 
 
+def test_a_search_that_is_overtaken_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person takes another's place in one transaction, between a scan and the scoring: one of them is found."""
+    rows = vectors(60)
+    bounds = LargeGallery.bounds
+    with make(tmp_path / "g.db") as gallery:
+        gallery.enroll_batch([f"p{k}" for k in range(60)], rows)
+        other = sqlite3.connect(tmp_path / "g.db", isolation_level=None)
+        scans: list[str] = []
+
+        def overtaken(self: LargeGallery, *arguments: object) -> object:
+            result = bounds(self, *arguments)  # type: ignore[arg-type]
+            name = f"q{len(scans)}"
+            scans.append(name)
+            other.execute("BEGIN IMMEDIATE")
+            row = other.execute(
+                "SELECT id, template FROM templates WHERE name = ?", (scans[-2] if scans[1:] else "p0",)
+            )
+            old, template = row.fetchone()
+            other.execute("DELETE FROM templates WHERE id = ?", (old,))
+            other.execute(
+                "INSERT INTO templates (name, template, source, created) VALUES (?, ?, '', '')", (name, template)
+            )
+            other.execute("COMMIT")
+            return result
+
+        monkeypatch.setattr(LargeGallery, "bounds", overtaken)
+        # The last scan is made within a transaction: what it sees is what there was before the third change.
+        assert [c.name for c in gallery.search(rows[0], 1)] == ["q1"]
+        assert len(scans) == 3
+        monkeypatch.undo()
+        other.close()
+
+
 def test_rows_that_came_and_went_do_not_pile_up(tmp_path: Path) -> None:
     with make(tmp_path / "g.db", 4) as gallery:
         gallery.enroll_batch(["a", "b", "c", "d"], np.eye(4))
         for _ in range(3):
-            gallery.enroll_batch(["gone"] * 10_000, vectors(10_000, 0, 4))
+            gallery.enroll_batch(["gone"] * 20_000, vectors(20_000, 0, 4))
             gallery.search([1, 0, 0, 0])
             gallery.delete("gone")
             assert gallery.search([1, 0, 0, 0], 1)[0].name == "a"
         assert gallery._large.index is not None
-        assert gallery._large.index.count < 20_000
+        assert gallery._large.index.count < 40_000
 
 
 def test_a_gallery_of_before_gains_the_log_once(tmp_path: Path) -> None:
