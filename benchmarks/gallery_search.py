@@ -3,8 +3,8 @@
 Run: `OMP_NUM_THREADS=1 python benchmarks/gallery_search.py [--templates 200000,1000000] [--embeddings FACES.npy]`.
 faiss is timed where `import faiss` works (faiss-cpu, in an environment of its own). The templates are people of
 three templates each, drawn with a seed, or real embeddings (N, E) with noise around them. The ways take turns query
-by query; medians with quartiles. Half the probes are people of the gallery, half are strangers. Needs 3 GB of disk
-and 5 GB of memory for a million templates, most of it for numpy and faiss.
+by query; medians with quartiles. Half the probes are people of the gallery, half are strangers. A million templates
+need 5 GB of disk and 3 GB of memory, most of it for numpy and faiss.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def main() -> int:
 
 def measure(path: Path, count: int, queries: int, people: Floats | None) -> dict[str, Any]:
     """All figures of one size; times in ms."""
-    matrix, probes = draw(count, queries, people)
+    flat, matrix = hold(count, 512 if people is None else people.shape[1])
+    probes = draw(matrix, queries, people)
     names = [f"person-{row // EACH:07d}" for row in range(count)]
     with Gallery(path, MODEL, matrix.shape[1], create=True) as gallery:
         rates = enrol(gallery, names, matrix)
@@ -77,14 +78,28 @@ def measure(path: Path, count: int, queries: int, people: Floats | None) -> dict
             "enrolled_per_s": rates,
             "index_made_s": round(made, 2),
             **json.loads(cold.stdout),
-            **race(gallery, names, matrix, probes),
+            **race(gallery, names, matrix, flat, probes),
         }
 
 
-def draw(count: int, queries: int, people: Floats | None) -> tuple[Floats, Floats]:
-    """Unit templates (count, E), a person's one after the other, and unit probes (queries, E)."""
+def hold(count: int, size: int) -> tuple[Any, Floats]:
+    """Room for (count, size) templates that numpy and faiss share: faiss's index, None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        print("faiss is not installed: not compared", file=sys.stderr)
+        return None, np.empty((count, size), np.float32)
+    faiss.omp_set_num_threads(1)
+    flat = faiss.IndexFlatIP(size)
+    for start in range(0, count, AT_ONCE):
+        flat.add(np.zeros((min(AT_ONCE, count - start), size), np.float32))
+    return flat, faiss.rev_swig_ptr(flat.get_xb(), count * size).reshape(count, size)
+
+
+def draw(matrix: Floats, queries: int, people: Floats | None) -> Floats:
+    """Fill the unit templates (T, E), a person's one after the other; unit probes (queries, E)."""
     rng = np.random.default_rng(0)
-    size = 512 if people is None else people.shape[1]
+    count, size = matrix.shape
     spread = np.float32(np.sqrt((1 / LIKENESS - 1) / size))
 
     def around(rows: Floats) -> Floats:
@@ -98,12 +113,11 @@ def draw(count: int, queries: int, people: Floats | None) -> tuple[Floats, Float
         chosen = people[rng.integers(len(people), size=number)]
         return around(np.asarray(chosen / np.linalg.norm(chosen, axis=1, keepdims=True), np.float32))
 
-    matrix = np.empty((count, size), np.float32)
     for start in range(0, count, EACH * AT_ONCE):
         part = matrix[start : start + EACH * AT_ONCE]
         part[:] = around(np.repeat(centres(-(-len(part) // EACH)), EACH, axis=0)[: len(part)])
     known = around(matrix[rng.integers(count, size=queries // 2)])
-    return matrix, np.concatenate([known, centres(queries - len(known))])
+    return np.concatenate([known, centres(queries - len(known))])
 
 
 def enrol(gallery: Gallery, names: list[str], matrix: Floats, alone: int = 300) -> dict[str, int]:
@@ -150,21 +164,13 @@ def resident(field: str = "VmRSS") -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
 
 
-def race(gallery: Gallery, names: list[str], matrix: Floats, probes: Floats) -> dict[str, Any]:
+def race(gallery: Gallery, names: list[str], matrix: Floats, flat: Any, probes: Floats) -> dict[str, Any]:
     """Median and quartiles of a query, the ways taking turns; the same best row is checked for every query."""
     ways: dict[str, Callable[[Floats], str]] = {
         "edgeface": lambda probe: gallery.search(probe, TOP)[0].name,
         "numpy": lambda probe: names[best_rows(matrix, probe)[0]],
     }
-    try:
-        import faiss
-    except ImportError:
-        print("faiss is not installed: not compared", file=sys.stderr)
-    else:
-        faiss.omp_set_num_threads(1)
-        flat = faiss.IndexFlatIP(matrix.shape[1])
-        for start in range(0, len(matrix), AT_ONCE):
-            flat.add(matrix[start : start + AT_ONCE])
+    if flat is not None:
         ways["faiss"] = lambda probe: names[int(flat.search(probe[None], TOP)[1][0, 0])]
     times: dict[str, list[float]] = {way: [] for way in ways}
     for way in ways.values():

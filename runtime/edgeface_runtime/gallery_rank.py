@@ -19,7 +19,6 @@ Fetch = Callable[[npt.NDArray[np.int64]], tuple[list[str], Floats]]
 
 GROUP = 64
 """The first cut is made by the maxima of groups of rows: a thousandth of sorting them all."""
-FIRST = 32
 AT_ONCE = 256
 LOWEST = -4.0
 """Below every bound of a row that is there."""
@@ -40,7 +39,7 @@ def best_people(
     exact = probe.astype(np.float64)
     best: dict[str, float] = {}
     above = np.inf
-    first = max(FIRST, 4 * top)
+    first = 4 * top
     cut = _cut(bounds, first)
     while True:
         rows = np.flatnonzero((bounds >= cut) & (bounds < above))
