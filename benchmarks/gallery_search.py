@@ -44,9 +44,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where to make the galleries; default: the temporary folder")
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     parser.add_argument("--open", type=Path, dest="opened", help=argparse.SUPPRESS)
+    parser.add_argument("--drop", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.opened:
-        print(json.dumps(open_cold(options.opened)))
+        print(json.dumps(open_cold(options.opened, options.drop)))
         return 0
     people = np.load(options.embeddings).astype(np.float32) if options.embeddings else None
     rows = []
@@ -69,15 +70,14 @@ def measure(path: Path, count: int, queries: int, people: Floats | None) -> dict
         started = time.perf_counter()
         gallery.prepare()
         made = time.perf_counter() - started
-        cold = subprocess.run(
-            [sys.executable, __file__, "--open", str(path)], check=True, capture_output=True, text=True
-        )
+        from_disk, cached = (open_apart(path, *more) for more in (("--drop",), ()))
         return {
             "templates": count,
             "drawn_around": "real embeddings" if people is not None else "random people",
             "enrolled_per_s": rates,
             "index_made_s": round(made, 2),
-            **json.loads(cold.stdout),
+            **cached,
+            "opened_from_disk_s": from_disk["opened_s"],
             **race(gallery, names, matrix, flat, probes),
         }
 
@@ -134,8 +134,19 @@ def enrol(gallery: Gallery, names: list[str], matrix: Floats, alone: int = 300) 
     return rates
 
 
-def open_cold(path: Path) -> dict[str, Any]:
-    """In a process of its own: times and memory of opening a gallery and searching it."""
+def open_apart(path: Path, *more: str) -> dict[str, Any]:
+    """`open_cold` in a process of its own."""
+    command = [sys.executable, __file__, "--open", str(path), *more]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout))
+
+
+def open_cold(path: Path, drop: bool) -> dict[str, Any]:
+    """Times and memory of opening a gallery and searching it; `drop` has the system forget its files before."""
+    for file in path.parent.iterdir() if drop else ():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     probes = np.random.default_rng(1).standard_normal((5, 512), dtype=np.float32)
     before = resident()
     started = time.perf_counter()

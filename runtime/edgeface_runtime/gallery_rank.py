@@ -25,7 +25,7 @@ LOWEST = -4.0
 
 
 def best_people(
-    bounds: Floats, ids: npt.NDArray[np.int64], probe: Floats, top: int, fetch: Fetch
+    bounds: Floats, ids: npt.NDArray[np.int64], probe: Floats, top: int, fetch: Fetch, slack: float = 0.0
 ) -> list[tuple[str, float]]:
     """(name, score) of the `top` best people, best first, equal ones by name; scores by float64 sums.
 
@@ -35,12 +35,13 @@ def best_people(
         probe: (E,) float32.
         top: how many, at least 1.
         fetch: ids -> names and templates (N, E) float32 of the rows that are there.
+        slack: how far bounds lie above scores, about: a good guess saves a second look, a bad one costs nothing else.
     """
     exact = probe.astype(np.float64)
     best: dict[str, float] = {}
     above = np.inf
-    first = 4 * top
-    cut = _cut(bounds, first)
+    first = top
+    cut = max(LOWEST, _cut(bounds, first) - slack)
     while True:
         rows = np.flatnonzero((bounds >= cut) & (bounds < above))
         rows = rows[np.argsort(-bounds[rows], kind="stable")]
@@ -81,5 +82,5 @@ def _cut(bounds: Floats, wanted: int) -> float:
     groups = len(bounds) // GROUP
     if groups <= wanted:
         return LOWEST
-    maxima = bounds[: groups * GROUP].reshape(groups, GROUP).max(axis=1)
+    maxima = bounds[: groups * GROUP].reshape(GROUP, groups).max(axis=0)
     return max(LOWEST, float(np.partition(maxima, groups - wanted)[groups - wanted]))

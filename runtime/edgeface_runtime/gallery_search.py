@@ -177,8 +177,10 @@ class LargeGallery:
             return f"the index file {self.file} cannot be written ({exc.strerror or exc}): delete it"
         return None
 
-    def search(self, connection: sqlite3.Connection, view: View, bounds: Floats, probe: Floats, top: int) -> Any:
-        """[(name, score)] of the best people, or None where the gallery is no longer in the view's state."""
+    def search(
+        self, connection: sqlite3.Connection, view: View, bounds: Floats, probe: Floats, top: int
+    ) -> list[tuple[str, float]] | None:
+        """(name, score) of the best people, or None where the gallery is no longer in the view's state."""
 
         def fetch(ids: npt.NDArray[np.int64]) -> tuple[list[str], Floats]:
             _, templates, names = self._rows(connection, ids.tolist())
@@ -187,7 +189,8 @@ class LargeGallery:
         with reading(connection):
             if changes.state(connection) != view.state:
                 return None
-            return best_people(bounds, view.ids, probe, top, fetch)
+            # A row in eight bits is half as far off as the probe in seven.
+            return best_people(bounds, view.ids, probe, top, fetch, 1.5 * quantise_probe(probe).error)
 
     def bounds(self, view: View, probe: Floats) -> Floats:
         """(T,) float32: no row's score is above; needs no lock."""

@@ -353,6 +353,17 @@ def test_rows_that_came_and_went_do_not_pile_up(tmp_path: Path) -> None:
         assert gallery._large.index.count < 40_000
 
 
+def test_a_gallery_that_everybody_left(tmp_path: Path) -> None:
+    rows = vectors(40_000, 0, 4)
+    with make(tmp_path / "g.db", 4) as gallery:
+        gallery.enroll_batch(["gone"] * 40_000, rows)
+        assert [c.name for c in gallery.search(rows[0])] == ["gone"]
+        gallery.delete("gone")
+        assert gallery.search(rows[0]) == []
+        gallery.enroll("ann", rows[0])
+        assert [c.name for c in gallery.search(rows[0])] == ["ann"]
+
+
 def test_a_gallery_of_before_gains_the_log_once(tmp_path: Path) -> None:
     path = tmp_path / "g.db"
     rows = vectors(60)
