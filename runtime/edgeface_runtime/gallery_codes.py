@@ -4,9 +4,8 @@ A template x is kept as x^ = scale * codes with |x - x^| = error; a probe q as q
 Schwarz, <q, x> <= <q^, x^> + |q| error + |q - q^| (1 + error): a row whose bound is below the score of the k-th
 person found cannot be among the first k, so scoring the others exactly gives exactly the k best (see gallery_rank).
 
-The products are ONNX Runtime's MatMulInteger where it is installed: of what the runtime has at hand it is the
-fastest by far, a fifth of float32's time. Without it (TensorRT devices) numpy does the same sums, at about float32's
-speed.
+The products are ONNX Runtime's MatMulInteger where it is installed: of what the runtime has at hand it is the fastest
+by far, a fifth of float32's time. Without it (TensorRT devices) numpy does the same sums in three quarters of it.
 """
 
 from __future__ import annotations
