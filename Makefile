@@ -42,6 +42,7 @@ bench: install
 	$(BIN)/python benchmarks/ratio_speed.py
 	$(BIN)/python benchmarks/int8_speed.py
 	$(BIN)/python benchmarks/prelu.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/gallery_search.py --templates 200000
 
 clean:
 	rm -rf $(VENV) out

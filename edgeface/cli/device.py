@@ -87,6 +87,7 @@ def identify(
     quiet: Quiet = False,
 ) -> None:
     """Match every face of every picture against a gallery. Exit code 1 when no face matched anybody."""
+    from edgeface.cli.progress import bar
     from edgeface_runtime.errors import ImageError, InputError
 
     output = Output(json, quiet)
@@ -96,6 +97,10 @@ def identify(
         ) as recognizer,
         recognizer.open_gallery(gallery) as people,
     ):
+        with bar("index", quiet) as show:
+            index = people.prepare(show)
+        if index["note"]:
+            output.note(f"note: {index['note']}")
         results = [recognizer.identify(image, people, top, threshold) for image in images]
     output.data([result.to_dict() for result in results])
     if all(result.status == "unreadable" for result in results):

@@ -26,6 +26,7 @@ __all__ = [
     "cannot_write",
     "make_parent",
     "part_folder",
+    "remove_part",
     "require_file",
     "sha256_file",
     "write_bytes",
@@ -113,6 +114,15 @@ def part_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         if handle is not None:
             os.close(handle)
+
+
+def remove_part(path: Path) -> None:
+    """Remove what a killed run left of `path` under its temporary name; another process's work stays."""
+    part = _part_name(path)
+    handle = _locked(part, os.O_RDWR)
+    if handle is not None:
+        part.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def _part_name(path: Path) -> Path:

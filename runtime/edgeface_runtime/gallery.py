@@ -10,7 +10,6 @@ import sqlite3
 import threading
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,66 +17,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_features import Halves, MaskedTemplates, pack, unpack
+from edgeface_runtime.gallery_results import Candidate, Erasure, Person, person_name, rank
+from edgeface_runtime.gallery_search import INDEX_FROM, LargeGallery, Progress
+from edgeface_runtime.gallery_templates import stack, units
 
 __all__ = ["Candidate", "Erasure", "Gallery", "Person", "person_name", "rank"]
 
 Floats = npt.NDArray[np.float32]
 MAX_NAME = 200
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One person of the gallery and how alike they are."""
-
-    name: str
-    """As enrolled."""
-    score: float
-    """Cosine of the probe and the person's best template, in [-1, 1]."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON data."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Person:
-    """One enrolled person."""
-
-    name: str
-    """As enrolled."""
-    templates: int
-    """Number of templates."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON data."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Erasure:
-    """What became of a deletion."""
-
-    name: str
-    """Who was deleted."""
-    removed: int
-    """Number of templates deleted; they are found no more, whatever `erased` says."""
-    erased: bool
-    """Whether the last copy has left the disk."""
-    pending: str | None = None
-    """Why not yet, in one line; the next opening, deletion or `finish_erasure` tries again."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON data."""
-        return asdict(self)
-
-
-def person_name(name: str) -> str:
-    """A name as the gallery keeps it: without blanks around it, and one spelling (NFC) for what looks the same."""
-    return unicodedata.normalize("NFC", name.strip())
+TRIES = 2
+"""Scans that may be overtaken by changes before one is made within a transaction, while the other threads wait."""
 
 
 class Gallery(Closing):
@@ -110,6 +64,7 @@ class Gallery(Closing):
         self._matrix: tuple[tuple[int, int], list[str], Floats] | None = None
         self._masked = MaskedTemplates()
         self._writes = 0
+        self._large = LargeGallery(self.path)
         self._connection: sqlite3.Connection | None = store.connect(
             self.path, store.New(model_id or "", embedding_size or 0, features) if create else None
         )
@@ -122,8 +77,10 @@ class Gallery(Closing):
                 self.check_model(model_id, embedding_size)
                 if features is not None:
                     self.check_features(features)
+                changes.prepare(self._connection)
+                self._large.size = self.embedding_size
                 if "erasure_pending" in meta:
-                    store.finish_erasure(self._connection)
+                    self._finish_erasure(self._connection)
         except BaseException:
             self.close()
             raise
@@ -159,6 +116,7 @@ class Gallery(Closing):
             connection, self._connection = self._connection, None
             self._matrix = None
             self._masked.clear()
+            self._large.index = None
             if connection is not None:
                 connection.close()
 
@@ -178,50 +136,98 @@ class Gallery(Closing):
         sources: Sequence[str],
         features: Sequence[npt.ArrayLike] | None = None,
     ) -> list[int]:
-        """Add templates of one person, all or none, and return their ids.
+        """Add templates of one person, all or none, and return their ids. See `enroll_batch`."""
+        if not len(templates):
+            raise InputError(f"nothing to enrol for {person_name(name)}: give at least one picture")
+        return self.enroll_batch([name] * len(templates), templates, sources, features)
+
+    def enroll_batch(
+        self,
+        names: Sequence[str],
+        templates: Sequence[npt.ArrayLike] | npt.ArrayLike,
+        sources: Sequence[str] | None = None,
+        features: Sequence[npt.ArrayLike] | None = None,
+    ) -> list[int]:
+        """Add templates of many people in one transaction, all or none, durable on return; their ids, ascending.
 
         Args:
-            name: who it is; a known name gains templates.
-            templates: (embedding_size,) float each, any length but zero; kept L2-normalised as float32.
-            sources: where each came from, for people: kept and erased with the template.
+            names: whose each template is; a known name gains templates.
+            templates: (T, embedding_size) float, rows of any length but zero; kept L2-normalised as float32.
+            sources: where each came from, for people: kept and erased with the template; None keeps none.
             features: (C, h, w) float each, where the gallery keeps them; kept as float16.
 
         Raises:
             InputError: an unusable name, template or features, or the file cannot be written.
             ArtefactError: the gallery keeps features and none are given, or the other way round.
         """
-        name = person_name(name)
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise InputError(f"cannot enrol the name {name[:40]!r}: give 1 to {MAX_NAME} printable characters")
-        rows = [(name, self._unit(t).tobytes(), s, _now()) for t, s in zip(templates, sources, strict=True)]
-        if not rows:
-            raise InputError(f"nothing to enrol for {name}: give at least one picture")
+        # One check a spelling: a batch repeats names.
+        spelt = {name: _checked_name(name) for name in set(names)}
+        if not len(names):
+            return []
+        rows = units(templates, self.embedding_size)
+        blobs = [row.tobytes() for row in rows]
+        now = _now()
+        columns: list[Sequence[object]] = [
+            [spelt[name] for name in names],
+            blobs,
+            sources if sources is not None else [""] * len(blobs),
+            [now] * len(blobs),
+        ]
         statement = "INSERT INTO templates (name, template, source, created) VALUES (?, ?, ?, ?)"
-        values: list[tuple[object, ...]] = list(rows)
         if features is None or self.features is None:
             self.check_features(None if features is None else (0, 0, 0))
         else:
             statement = "INSERT INTO templates (name, template, source, created, features) VALUES (?, ?, ?, ?, ?)"
-            blobs = [pack(feature, self.features) for feature in features]
-            values = [(*row, blob) for row, blob in zip(rows, blobs, strict=True)]
+            columns.append([pack(feature, self.features) for feature in features])
+        values = list(zip(*columns, strict=True))
         with self._lock, store.guarded(self.path):
             connection = self._open()
-            ids = []
             with store.transaction(connection):
-                for row in values:
-                    ids.append(int(connection.execute(statement, row).lastrowid or 0))
+                connection.executemany(statement, values)
+                # AUTOINCREMENT within one transaction: consecutive.
+                last = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+                changes.log_enrolment(connection)
             self._writes += 1
             self._masked.clear()
-            return ids
+            return list(range(last - len(values) + 1, last + 1))
+
+    def replace(
+        self, template_id: int, template: npt.ArrayLike, source: str = "", feature: npt.ArrayLike | None = None
+    ) -> Erasure:
+        """Put a template in the place of another, which is taken off the disk; whose it is stays.
+
+        Args:
+            template_id: as `enroll` returned it.
+            template: (embedding_size,) float, any length but zero.
+            source: where it came from.
+            feature: (C, h, w) float, where the gallery keeps features.
+
+        Raises:
+            InputError: no such template, an unusable one, or the file cannot be written.
+            ArtefactError: the gallery keeps features and none are given, or the other way round.
+        """
+        values: list[object] = [self._unit(template).tobytes(), source, _now()]
+        columns = "template = ?, source = ?, created = ?"
+        if feature is None or self.features is None:
+            self.check_features(None if feature is None else (0, 0, 0))
+        else:
+            values.append(pack(feature, self.features))
+            columns += ", features = ?"
+        with self._lock, store.guarded(self.path):
+            connection = self._open()
+            row = connection.execute("SELECT name FROM templates WHERE id = ?", (template_id,)).fetchone()
+            if row is None:
+                raise InputError(
+                    f"gallery {self.path} has no template {template_id}: give an id that enroll returned"
+                )
+            with store.transaction(connection):
+                connection.execute(f"UPDATE templates SET {columns} WHERE id = ?", (*values, template_id))
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
+            pending = self._erased(connection)
+        return Erasure(row[0], 1, pending is None, pending)
 
     def _unit(self, vector: npt.ArrayLike) -> Floats:
-        unit = np.asarray(vector, dtype=np.float32)
-        length = float(np.linalg.norm(unit)) if unit.shape == (self.embedding_size,) else 0.0
-        if not np.isfinite(length) or length < 1e-12:
-            raise InputError(
-                f"not an embedding: give ({self.embedding_size},) finite numbers, not all zero; got {unit.shape}"
-            )
-        return np.asarray(unit / np.float32(length), dtype="<f4")
+        return np.asarray(units([vector], self.embedding_size)[0])
 
     def people(self) -> list[Person]:
         """Everybody enrolled, by name."""
@@ -246,16 +252,23 @@ class Gallery(Closing):
                     connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
             if not removed:
                 raise InputError(f"nobody named {name!r} is in gallery {self.path}: see edgeface gallery list")
-            self._writes += 1
-            self._matrix = None
-            self._masked.clear()
-            pending = store.finish_erasure(connection)
+            pending = self._erased(connection)
         return Erasure(name, removed, pending is None, pending)
 
     def finish_erasure(self) -> str | None:
         """Try again to take deleted templates off the disk: None when done, else why it is still pending."""
         with self._lock, store.guarded(self.path):
-            return store.finish_erasure(self._open())
+            return self._finish_erasure(self._open())
+
+    def _erased(self, connection: sqlite3.Connection) -> str | None:
+        self._writes += 1
+        self._matrix = None
+        self._masked.clear()
+        return self._finish_erasure(connection)
+
+    def _finish_erasure(self, connection: sqlite3.Connection) -> str | None:
+        """Out of the index file first: the note that something is pending goes last."""
+        return self._large.erase(connection) or store.finish_erasure(connection)
 
     def templates(self) -> tuple[list[str], Floats]:
         """All templates: names (sorted; a name once per template), matrix (T, embedding_size) float32, unit rows.
@@ -266,10 +279,12 @@ class Gallery(Closing):
         with self._lock, store.guarded(self.path):
             connection = self._open()
             state = self._state(connection)
-            if self._matrix is None or self._matrix[0] != state:
-                rows = connection.execute("SELECT name, template FROM templates ORDER BY name, id").fetchall()
-                self._matrix = (state, [row[0] for row in rows], self._stack([row[1] for row in rows]))
-            return list(self._matrix[1]), self._matrix[2]
+            if self._matrix is not None and self._matrix[0] == state:
+                return list(self._matrix[1]), self._matrix[2]
+            rows = connection.execute("SELECT name, template FROM templates ORDER BY name, id").fetchall()
+            names, matrix = [row[0] for row in rows], stack([row[1] for row in rows], self.embedding_size, self.path)
+            self._matrix = (state, names, matrix) if len(names) < INDEX_FROM else None
+            return list(names), matrix
 
     def _state(self, connection: sqlite3.Connection) -> tuple[int, int]:
         """What changes with the file: data_version counts the changes of other connections, _writes our own."""
@@ -313,15 +328,6 @@ class Gallery(Closing):
                 self._masked.put(key, found, keep_bytes)
             return list(found[0]), found[1]
 
-    def _stack(self, blobs: list[bytes]) -> Floats:
-        if any(not isinstance(blob, bytes) or len(blob) != 4 * self.embedding_size for blob in blobs):
-            raise ArtefactError(f"gallery {self.path} is damaged (a template is cut): restore a backup of it")
-        matrix = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), self.embedding_size)
-        lengths = np.linalg.norm(matrix.astype(np.float64), axis=1)
-        if not np.all(np.abs(lengths - 1.0) < 1e-3):
-            raise ArtefactError(f"gallery {self.path} is damaged (a template has changed): restore a backup of it")
-        return np.asarray(matrix, dtype=np.float32)
-
     def search(self, embedding: npt.ArrayLike, top: int = 5) -> list[Candidate]:
         """The `top` most alike people, best first; fewer when fewer are enrolled.
 
@@ -329,32 +335,57 @@ class Gallery(Closing):
             embedding: (embedding_size,) float, any length but zero.
             top: how many people, at least 1.
         """
+        if top < 1:
+            raise InputError(f"--top is {top}: give at least 1")
         probe = self._unit(embedding)
-        names, matrix = self.templates()
-        return rank(names, matrix, probe, top)
+        if not self._is_large():
+            names, matrix = self.templates()
+            return rank(names, matrix, probe, top)
+        found = None
+        for _ in range(TRIES):
+            with self._lock, store.guarded(self.path):
+                view = self._large.follow(self._open())
+            bounds = self._large.bounds(view, probe)
+            with self._lock, store.guarded(self.path):
+                found = self._large.search(self._open(), view, bounds, probe, top)
+            if found is not None:
+                break
+        else:
+            with self._lock, store.guarded(self.path), store.reading(self._open()):
+                view = self._large.follow(self._open())
+                found = self._large.search(self._open(), view, self._large.bounds(view, probe), probe, top)
+        return [Candidate(name, max(-1.0, min(1.0, score))) for name, score in found or []]
+
+    def _is_large(self) -> bool:
+        with self._lock, store.guarded(self.path):
+            connection = self._open()
+            if self._large.index is not None:
+                return True
+            if self._matrix is not None and self._matrix[0] == self._state(connection):
+                return False  # only small ones are kept
+            return self.count() >= INDEX_FROM
+
+    def prepare(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Make or open the index of a large gallery now instead of at the first search, and return `describe`.
+
+        Args:
+            progress: called with the templates done and all of them, while the index is made.
+        """
+        if self._is_large():
+            with self._lock, store.guarded(self.path):
+                self._large.follow(self._open(), progress)
+        return self.describe()
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON data: `templates`, and how they are searched (see `LargeGallery.describe`)."""
+        return {"templates": self.count(), **self._large.describe()}
 
 
-def rank(names: Sequence[str], matrix: Floats, probe: Floats, top: int) -> list[Candidate]:
-    """The `top` most alike people, best first.
-
-    Args:
-        names: sorted; a name once per template.
-        matrix: (T, E) float32, unit rows.
-        probe: (E,) float32, unit length.
-        top: how many people, at least 1.
-    """
-    if top < 1:
-        raise InputError(f"--top is {top}: give at least 1")
-    if not names:
-        return []
-    scores = matrix @ probe
-    # Names come sorted: the rows of one person are one run, and a run's best score is the person's.
-    starts = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1])]
-    best = np.maximum.reduceat(scores, starts)
-    count = min(top, len(starts))
-    chosen = np.argpartition(-best, count - 1)[:count]
-    ordered = chosen[np.lexsort((chosen, -best[chosen]))]
-    return [Candidate(names[starts[i]], float(np.clip(best[i], -1.0, 1.0))) for i in ordered]
+def _checked_name(name: str) -> str:
+    spelt = person_name(name)
+    if not spelt or len(spelt) > MAX_NAME or not spelt.isprintable():
+        raise InputError(f"cannot enrol the name {spelt[:40]!r}: give 1 to {MAX_NAME} printable characters")
+    return spelt
 
 
 def _now() -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "finish_erasure",
     "guarded",
     "read_meta",
+    "reading",
     "transaction",
 ]
 
@@ -94,6 +95,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # a full disk has rolled it back already
             connection.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """One reading transaction, or the one there is: all that is read is of one moment."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def connect(path: Path, new: New | None) -> sqlite3.Connection:
