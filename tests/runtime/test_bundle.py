@@ -59,8 +59,12 @@ def test_a_bundle_says_what_was_written(tiny_bundle: MakeBundle) -> None:
 
 def test_an_unknown_precision_lists_the_known(tiny_bundle: MakeBundle) -> None:
     bundle = open_bundle(tiny_bundle())
-    with pytest.raises(InputError, match=r"has no int8 model, it has fp32: export it with --precision int8$"):
+    words = r"has no int8 model, it has fp32: add it with edgeface calibrate int8 .* --data FACES --precision int8$"
+    with pytest.raises(InputError, match=words):
         bundle.model_path("int8")
+    imported = open_bundle(tiny_bundle("own", arch={"imported": {"file": "a.onnx"}}))
+    with pytest.raises(InputError, match=r"has no fp16 model, it has fp32: import it again with --precision fp16$"):
+        imported.model_path("fp16")
     with pytest.raises(InputError, match=r"has no fp16 model, it has fp32: export it with --precision fp16$"):
         bundle.model_path("fp16")
 
