@@ -18,7 +18,7 @@ from edgeface_calibration.folds import ten_fold
 from edgeface_calibration.thresholds import threshold_at_fmr, too_few
 from edgeface_runtime.errors import InputError
 
-__all__ = ["GATES", "Drift", "Gate", "JudgedPairs", "ScoreDrift", "draw_pairs", "measure_drift", "missed"]
+__all__ = ["GATES", "Drift", "Gate", "JudgedPairs", "ScoreDrift", "cosines", "draw_pairs", "measure_drift", "missed"]
 
 Floats = NDArray[np.float64]
 FOLDS = 10
@@ -106,6 +106,14 @@ class Drift:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
+def cosines(first: ArrayLike, second: ArrayLike) -> Floats:
+    """Cosine row by row, (N, E) x (N, E) -> (N,), in float64; not a number where a row is zero or not finite."""
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values: Floats = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return values
+
+
 def draw_pairs(labels: ArrayLike, source: str, most: int = 3000, seed: int = 0) -> JudgedPairs:
     """Genuine and impostor pairs, at most `most` each, of faces whose people are `labels` (N,) int.
 
@@ -151,15 +159,14 @@ def measure_drift(
     ours, theirs = np.asarray(reference, np.float64), np.asarray(found, np.float64)
     if ours.ndim != 2 or ours.shape != theirs.shape or not len(ours):
         raise InputError(f"embeddings must be (N, E) twice with N >= 1, got {ours.shape} and {theirs.shape}")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cosines = (ours * theirs).sum(1) / (np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1))
+    same = cosines(ours, theirs)
     drift: dict[str, Any] = {
         "faces": len(ours),
-        "cosine_min": float(cosines.min()),
-        "cosine_p1": float(np.quantile(cosines, 0.01)) if np.isfinite(cosines).all() else float("nan"),
-        "cosine_mean": float(cosines.mean()),
+        "cosine_min": float(same.min()),
+        "cosine_p1": float(np.quantile(same, 0.01)) if np.isfinite(same).all() else float("nan"),
+        "cosine_mean": float(same.mean()),
     }
-    if pairs is not None and len(pairs.genuine) and np.isfinite(cosines).all():
+    if pairs is not None and len(pairs.genuine) and np.isfinite(same).all():
         drift |= _pair_drift(pairs, pairs.scores(ours), pairs.scores(theirs), gate, threshold)
     return Drift(**drift)
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli.output import Json, Output, Quiet
-from edgeface.cli.parse import sides, words
+from edgeface.cli.parse import sides
 from edgeface.cli.precisions import (
     Calibration,
     Count,
     Method,
     Pairs,
+    asked_precisions,
     int8_settings,
     note_lost,
     show_precisions,
@@ -96,9 +97,7 @@ def import_(
     from edgeface_runtime.errors import InputError
 
     output_ = Output(json, quiet)
-    wanted = words(precision)
-    if not wanted:
-        raise InputError("--precision is empty: choose from fp32, fp16, int8, int8+fp16")
+    wanted = asked_precisions(precision)
     if crop not in ("aligned", "box"):
         raise InputError(f"--crop must be aligned or box, got {crop!r}")
     if crop == "box" and template is not None:
@@ -130,8 +129,8 @@ def import_(
     lost = thresholds_there(out)
     with phases(quiet) as progress:
         settings = replace(settings, judging=Judging(judged.crops, judged.pairs, accept=force, progress=progress))
-        if faces is not None and any(entry.startswith("int8") for entry in wanted):
-            int8 = int8_settings(faces, judged, calibration, method, (height, width), aligned)
+        int8 = int8_settings(wanted, faces, judged, calibration, method, (height, width), aligned)
+        if int8 is not None:
             settings = replace(settings, int8=replace(int8, progress=progress))
         imported = import_bundle(foreign, out, settings, sample.crops, people, progress)
     output_.wrote(out)

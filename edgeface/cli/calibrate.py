@@ -123,13 +123,13 @@ def int8(
     size = (known.input.height, known.input.width)
     template = known.template if known.crop == "aligned" else None
     sample = judged_faces(data, count, pairs, size, template)
-    settings = int8_settings(data, sample, calibration, method, size, template)
+    settings = int8_settings(wanted, data, sample, calibration, method, size, template)
     with phases(quiet) as progress:
         manifest = add_precisions(
             bundle,
             wanted,
             Judging(sample.crops, sample.pairs, accept=force, progress=progress),
-            replace(settings, progress=progress),
+            None if settings is None else replace(settings, progress=progress),
         )
     output.wrote(bundle)
     if signed:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeface.cli.output import Json, Output, Quiet
-from edgeface.cli.parse import words
 from edgeface.cli.precisions import (
     Calibration,
     Count,
     Method,
     Pairs,
+    asked_precisions,
     int8_settings,
     note_lost,
     show_precisions,
@@ -76,21 +76,16 @@ def export(
     from edgeface.models import load_checkpoint
     from edgeface_export.bundle_writer import write_bundle
     from edgeface_export.judge import Judging
-    from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
-    wanted = words(precision)
-    if not wanted:
-        raise InputError("--precision is empty: choose from fp32, fp16, int8, int8+fp16")
+    wanted = asked_precisions(precision)
     parts = _parts(dictionary, segmenter, opset)
     source = load_checkpoint(checkpoint)
     if licence:
         source = replace(source, meta=replace(source.meta, licence=licence))
     size = source.model.spec.input_size
     sample = judged_faces(faces, count, pairs, size)
-    int8 = None
-    if faces is not None and any(entry.startswith("int8") for entry in wanted):
-        int8 = int8_settings(faces, sample, calibration, method, size)
+    int8 = int8_settings(wanted, faces, sample, calibration, method, size)
     lost = thresholds_there(out)
     with phases(quiet) as progress:
         manifest = write_bundle(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeface.cli.parse import words
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgeface.cli.output import Output
     from edgeface.data.judged import JudgedFaces
@@ -21,6 +23,7 @@ __all__ = [
     "Count",
     "Method",
     "Pairs",
+    "asked_precisions",
     "int8_settings",
     "note_lost",
     "show_precisions",
@@ -41,19 +44,31 @@ Method = Annotated[str, typer.Option(help="INT8: percentile, minmax or entropy."
 
 
 def int8_settings(
-    folder: Path,
+    wanted: Sequence[str],
+    folder: Path | None,
     judged: JudgedFaces,
     calibration: int,
     method: str,
     size: tuple[int, int],
     template: Points | None = None,
-) -> Int8Settings:
-    """Faces to calibrate on, none of those judged on."""
+) -> Int8Settings | None:
+    """Faces to calibrate on, none of those judged on; None where no precision wants any, or no folder is given."""
+    if folder is None or not any(precision.startswith("int8") for precision in wanted):
+        return None
     from edgeface.data.judged import SEED, calibration_faces
     from edgeface_export.int8_export import Int8Settings
 
     drawn = calibration_faces(folder, calibration, judged, size, template)
     return Int8Settings(drawn.crops, drawn.source, method, SEED)
+
+
+def asked_precisions(text: str) -> tuple[str, ...]:
+    """The precisions of a flag; InputError where it names none."""
+    from edgeface_runtime.errors import InputError
+
+    if not (wanted := words(text)):
+        raise InputError("--precision is empty: choose from fp32, fp16, int8, int8+fp16")
+    return wanted
 
 
 def thresholds_there(out: Path) -> dict[str, float]:
@@ -99,6 +114,8 @@ def show_precisions(output: Output, manifest: Manifest, judged: JudgedFaces) -> 
 
 
 def _row(key: str, file: str, size_bytes: int, record: Mapping[str, Any]) -> tuple[object, ...]:
+    from edgeface.workflows.inspect.bundle import change
+
     first = record.get("cosine_p1")
     return (
         key,
@@ -107,14 +124,7 @@ def _row(key: str, file: str, size_bytes: int, record: Mapping[str, Any]) -> tup
         f"{record['cosine_min']:.6f}",
         "" if first is None else f"{first:.6f}",
         f"{record['cosine_mean']:.6f}",
-        _change(record, "accuracy"),
-        _change(record, "tar"),
+        change(record, "accuracy"),
+        change(record, "tar"),
         "" if "gate" not in record else "missed" if record.get("missed") else "passed",
     )
-
-
-def _change(record: Mapping[str, Any], name: str) -> str:
-    """In points of a hundred, with its sign."""
-    if name not in record:
-        return ""
-    return f"{100 * (record[name] - record[f'{name}_fp32']):+.2f}"

@@ -35,7 +35,9 @@ def add_precisions(
     bundle = open_bundle(path)
     manifest = bundle.manifest
     if manifest.dictionary is not None:
-        raise InputError(f"{path} masks by a dictionary, whose parts have fp32 and fp16 only: export it again")
+        raise InputError(
+            f"{path} masks by a dictionary, whose parts are made by export: export it again with --precision"
+        )
     with bundle_folder(bundle.source) as folder:
         for name in manifest.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,8 @@ def add_precisions(
         own = folder / manifest.models["fp32"]
         if own.name != MODELS["fp32"]:
             own.rename(folder / MODELS["fp32"])
-        decided = min(manifest.thresholds.items(), key=lambda entry: float(entry[0]), default=(None, None))[1]
+        rate = manifest.deciding_rate
+        decided = None if rate is None else manifest.thresholds[rate]
         judging = replace(judging, spec=manifest.input, threshold=decided)
         parity, notes = write_variants(folder, wanted, Judge(folder / MODELS["fp32"], judging), int8)
         export = {**manifest.extra.get("export", {}), **notes}

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from edgeface.models import FaceNet
+from edgeface_calibration.drift import cosines
 from edgeface_export.graph import BATCH, open_session
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import ArtefactError, EdgefaceError, GateError, InputError
@@ -160,14 +161,6 @@ def embed_onnx(
     batches = [dict(zip(names, session.run(None, {"input": batch}), strict=True)) for batch in given]
     share = np.concatenate([batch["covered_share"] for batch in batches]) if "covered_share" in names else None
     return np.concatenate([batch["embedding"] for batch in batches]), share
-
-
-def cosines(first: np.ndarray, second: np.ndarray) -> NDArray[np.float64]:
-    """Cosine row by row, (N, E) x (N, E) -> (N,), in float64; not a number where a row is zero or not finite."""
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values: NDArray[np.float64] = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return values
 
 
 def load_graph(path: Path) -> onnx.ModelProto:

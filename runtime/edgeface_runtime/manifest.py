@@ -131,6 +131,11 @@ class Manifest:
     """Fields of the same version that this runtime does not know: kept and written back."""
 
     @property
+    def deciding_rate(self) -> str | None:
+        """The smallest false match rate there is a threshold for, whose threshold decides; None without any."""
+        return min(self.thresholds, key=float, default=None)
+
+    @property
     def dictionary(self) -> DictionaryEntry | None:
         """The parts of a dictionary model, None for any other.
 

@@ -24,12 +24,12 @@ def choose_threshold(bundle: Bundle, value: float | None = None, fmr: str | None
             raise InputError(f"--threshold is {value}: give a cosine between -1 and 1")
         return Threshold(float(value), "given")
     known = bundle.manifest.thresholds
-    if not known:
+    rate = fmr if fmr is not None else bundle.manifest.deciding_rate
+    if not known or rate is None:
         raise InputError(
             f"{bundle.source} carries no threshold: measure one with edgeface calibrate threshold, "
             "or give --threshold"
         )
-    rate = min(known, key=float) if fmr is None else fmr
     if rate not in known:
         raise InputError(
             f"{bundle.source} has no threshold for a false match rate of {rate}, it has "

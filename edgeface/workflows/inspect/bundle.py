@@ -11,7 +11,7 @@ from edgeface.workflows.inspect.description import Description, Line, entries, m
 from edgeface_runtime.bundle import Bundle, open_bundle, short_id
 from edgeface_runtime.manifest import InputSpec, Manifest
 
-__all__ = ["describe_bundle"]
+__all__ = ["change", "describe_bundle"]
 
 PRECISIONS = ("precision", "file", "MB", "cosine min", "p1", "mean", "accuracy", "TAR", "faces", "gate", "kept FP32")
 COUNTED = ("people", "pairs", "probes", "faces", "impostor_pairs", "missing", "seed")
@@ -113,7 +113,7 @@ def _precisions(bundle: Bundle) -> Sheet:
                     f"{parity[key]:.6f}" if key in parity else ""
                     for key in ("cosine_min", "cosine_p1", "cosine_mean")
                 ),
-                *(_change(parity, key) for key in ("accuracy", "tar")),
+                *(change(parity, key) for key in ("accuracy", "tar")),
                 str(parity.get("faces", "")),
                 "" if "gate" not in parity else "missed" if parity.get("missed") else "passed",
                 "" if kept is None else str(kept),
@@ -124,7 +124,7 @@ def _precisions(bundle: Bundle) -> Sheet:
     return Sheet("precisions: fp32 against the original network, the others against fp32", columns, rows)
 
 
-def _change(parity: Mapping[str, Any], name: str) -> str:
+def change(parity: Mapping[str, Any], name: str) -> str:
     """Of a rate against FP32, in points of a hundred, with its sign."""
     own, before = parity.get(name), parity.get(f"{name}_fp32")
     return "" if own is None or before is None else f"{100 * (own - before):+.2f}"
