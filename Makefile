@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS := cpu,train,plot,demo,rtx,sign,dev
+EXTRAS := cpu,train,plot,demo,rtx,sign,milvus,dev
 CONSTRAINTS := $(shell $(PYTHON) -c "import sys; print('constraints.txt' if sys.version_info >= (3, 11) else 'constraints-3.10.txt')")
 
 .PHONY: help install demo test lint bench clean

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: where the research data sets lie, if they do."""
+"""Fixtures for all tests: where the research data sets lie, if they do; a server of galleries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -71,3 +71,37 @@ def small_files() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limit
+
+
+class LiteServer:
+    """Milvus Lite on a port: the client speaks to it over the wire. Stopped and started it keeps data and port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self._running: tuple[Any, Any] | None = None
+        self.start()
+
+    def start(self) -> None:
+        from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+        server, data, self.port = start_server_in_thread(str(self.folder), "127.0.0.1", self.port)
+        self._running = (server, data)
+
+    def stop(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running[0].stop(grace=0).wait()
+            running[1].close()
+
+    def spec(self, name: str) -> str:
+        return f"milvus://127.0.0.1:{self.port}/{name}"
+
+
+@pytest.fixture(scope="module")
+def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiteServer]:
+    pytest.importorskip("pymilvus", reason="needs the client of Milvus: pip install 'edgeface[milvus]'")
+    pytest.importorskip("milvus_lite", reason="needs a server to test with: pip install milvus-lite")
+    running = LiteServer(tmp_path_factory.mktemp("milvus"))
+    yield running
+    running.stop()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli.engine import NoBuild, Signed, builder
+from edgeface.cli.galleries import Cache, GalleryPlace, say_stale
 from edgeface.cli.output import Json, Output, Quiet
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ __all__ = ["AllowCpu", "Backend", "Device", "Precision", "Threads", "register"]
 MOST_NAMES = 4
 """Regions shown by name in a table; `--json` has all."""
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar, or `default`.")]
-GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
 Backend = Annotated[str, typer.Option(help="onnxruntime, onnxruntime-tensorrt, tensorrt or tensorrt-rtx.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 AllowCpu = Annotated[
@@ -43,7 +43,8 @@ def enroll(
     bundle: Bundle,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who it is.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures with that face.")],
-    gallery: GalleryFile,
+    gallery: GalleryPlace,
+    cache: Cache = None,
     largest: Largest = False,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
@@ -62,9 +63,9 @@ def enroll(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
-        with recognizer.open_gallery(gallery, create=True) as people:
+        with recognizer.open_gallery(gallery, create=True, cache=cache) as people:
             enrolment = recognizer.add(people, name, images, faces)
-    output.wrote(gallery)
+    output.wrote(people.place)
     output.data(enrolment.to_dict())
     output.line(f"{enrolment.name}: {len(enrolment.ids)} template{'s' * (len(enrolment.ids) != 1)} added")
 
@@ -72,7 +73,8 @@ def enroll(
 def identify(
     bundle: Bundle,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to look at.")],
-    gallery: GalleryFile,
+    gallery: GalleryPlace,
+    cache: Cache = None,
     top: Annotated[int, typer.Option(help="Candidates listed for a face.")] = 5,
     threshold: Limit = None,
     backend: Backend = "onnxruntime",
@@ -95,13 +97,15 @@ def identify(
         _open(
             output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
         ) as recognizer,
-        recognizer.open_gallery(gallery) as people,
+        recognizer.open_gallery(gallery, cache=cache) as people,
     ):
         with bar("index", quiet) as show:
             index = people.prepare(show)
         if index["note"]:
             output.note(f"note: {index['note']}")
         results = [recognizer.identify(image, people, top, threshold) for image in images]
+    stale = [result.gallery for result in results if result.gallery and result.gallery.copy_of]
+    say_stale(stale[0] if stale else None)
     output.data([result.to_dict() for result in results])
     if all(result.status == "unreadable" for result in results):
         more = f" (nor can the other {len(results) - 1})" if len(results) > 1 else ""

@@ -35,7 +35,7 @@ class Output:
         if reason is not None:
             sys.stderr.write(printable(f"no GPU ({reason}): running on the CPU, as --allow-cpu permits") + "\n")
 
-    def wrote(self, path: Path) -> None:
+    def wrote(self, path: Path | str) -> None:
         """Say what was written."""
         self.note(f"wrote {path}")
 

@@ -18,7 +18,8 @@ from edgeface_runtime.closing import Closing
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.embedding import MAX_BATCH, to_batch, unit_rows
 from edgeface_runtime.errors import ArtefactError, FaceError
-from edgeface_runtime.gallery import Candidate, Gallery, rank
+from edgeface_runtime.gallery_like import GalleryLike
+from edgeface_runtime.gallery_results import Candidate, rank
 from edgeface_runtime.manifest import InputSpec
 from edgeface_runtime.results import FaceResult
 
@@ -127,7 +128,7 @@ class DictionaryModel(Closing):
             raise ArtefactError("the head gave no finite embeddings: use --precision fp32, or export it again")
         return unit_rows(rows, "the head")
 
-    def search(self, gallery: Gallery, face: FaceResult, top: int) -> Ranked:
+    def search(self, gallery: GalleryLike, face: FaceResult, top: int) -> Ranked:
         """The most alike people, by what is left uncovered of the probe; nobody where too little is left of it, or
         where the gallery is too large to compare a covered face with.
 
@@ -142,7 +143,7 @@ class DictionaryModel(Closing):
         templates = gallery.count()
         if templates > MAX_MASKED:
             why = (
-                f"gallery {gallery.path} holds {templates} templates, a covered face is compared with at most "
+                f"gallery {gallery.place} holds {templates} templates, a covered face is compared with at most "
                 f"{MAX_MASKED}: split the gallery, or use a bundle of a network with --mask decoder"
             )
             return Ranked((), "covered, and the gallery is too large", why)

@@ -8,7 +8,8 @@
     │   └── MissingExtraError  a package that belongs to an extra is not installed
     ├── GateError           1  a measured value missed its gate
     └── DeviceError         3  no device, no driver, wrong device
-        └── EngineError        an engine that could not be built, loaded or run
+        ├── EngineError        an engine that could not be built, loaded or run
+        └── ServerError        a gallery's server that cannot be reached, or does not answer as it should
 
 Messages are one line: what was wrong, then what to do.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "ImageError",
     "InputError",
     "MissingExtraError",
+    "ServerError",
 ]
 
 
@@ -41,6 +43,7 @@ EXTRAS = {
     "matplotlib": "plot",
     "skimage": "demo",
     "cryptography": "sign",
+    "pymilvus": "milvus",
 }
 """Which extra brings a package."""
 
@@ -90,3 +93,7 @@ class DeviceError(EdgefaceError):
 
 class EngineError(DeviceError):
     """An engine that could not be built, loaded or run."""
+
+
+class ServerError(DeviceError):
+    """A gallery's server that cannot be reached, or does not answer as it should."""

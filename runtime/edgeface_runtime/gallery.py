@@ -22,14 +22,21 @@ from edgeface_runtime import gallery_store as store
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_features import Halves, MaskedTemplates, pack, unpack
-from edgeface_runtime.gallery_results import Candidate, Erasure, Person, person_name, rank
+from edgeface_runtime.gallery_results import (
+    Candidate,
+    Erasure,
+    GallerySource,
+    Person,
+    checked_name,
+    person_name,
+    rank,
+)
 from edgeface_runtime.gallery_search import INDEX_FROM, LargeGallery, Progress
 from edgeface_runtime.gallery_templates import stack, units
 
 __all__ = ["Candidate", "Erasure", "Gallery", "Person", "person_name", "rank"]
 
 Floats = npt.NDArray[np.float32]
-MAX_NAME = 200
 TRIES = 2
 """Scans that may be overtaken by changes before one is made within a transaction, while the other threads wait."""
 
@@ -43,9 +50,10 @@ class Gallery(Closing):
         embedding_size: length of an embedding; needed to make a new gallery.
         create: make the gallery if it is missing; needs `model_id` and `embedding_size`.
         features: (C, h, w) of a dictionary model's features; a gallery that keeps none, or others, is refused.
+        origin: the server it is the copy of (see gallery_copy.py); a copy is opened by it only, and no other gallery.
 
     Raises:
-        InputError: missing, or not writable.
+        InputError: missing, not writable, or a copy of something else than `origin`.
         ArtefactError: no gallery, damaged, too new, of another model, or without the features asked for.
     """
 
@@ -56,6 +64,7 @@ class Gallery(Closing):
         embedding_size: int | None = None,
         create: bool = False,
         features: tuple[int, int, int] | None = None,
+        origin: str | None = None,
     ) -> None:
         if create and (not model_id or not embedding_size):
             raise ValueError("a new gallery needs model_id and embedding_size")
@@ -66,11 +75,12 @@ class Gallery(Closing):
         self._writes = 0
         self._large = LargeGallery(self.path)
         self._connection: sqlite3.Connection | None = store.connect(
-            self.path, store.New(model_id or "", embedding_size or 0, features) if create else None
+            self.path, store.New(model_id or "", embedding_size or 0, features, origin) if create else None
         )
         try:
             with store.guarded(self.path):
                 meta = store.read_meta(self._connection, self.path)
+                store.check_origin(meta, self.path, origin)
                 self.model_id = meta["model_id"]
                 self.embedding_size = int(meta["embedding_size"])
                 self.features = store.feature_shape(meta, self.path)
@@ -84,6 +94,15 @@ class Gallery(Closing):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def place(self) -> str:
+        """What to call it in messages: its path."""
+        return str(self.path)
+
+    def source(self) -> GallerySource:
+        """Where its answers come from."""
+        return GallerySource(self.place)
 
     def check_model(self, model_id: str | None, embedding_size: int | None = None) -> None:
         """Raise ArtefactError, naming both, unless the gallery is of that model."""
@@ -161,7 +180,7 @@ class Gallery(Closing):
             ArtefactError: the gallery keeps features and none are given, or the other way round.
         """
         # One check a spelling: a batch repeats names.
-        spelt = {name: _checked_name(name) for name in set(names)}
+        spelt = {name: checked_name(name) for name in set(names)}
         if not len(names):
             return []
         rows = units(templates, self.embedding_size)
@@ -379,13 +398,6 @@ class Gallery(Closing):
     def describe(self) -> dict[str, Any]:
         """As JSON data: `templates`, and how they are searched (see `LargeGallery.describe`)."""
         return {"templates": self.count(), **self._large.describe()}
-
-
-def _checked_name(name: str) -> str:
-    spelt = person_name(name)
-    if not spelt or len(spelt) > MAX_NAME or not spelt.isprintable():
-        raise InputError(f"cannot enrol the name {spelt[:40]!r}: give 1 to {MAX_NAME} printable characters")
-    return spelt
 
 
 def _now() -> str:

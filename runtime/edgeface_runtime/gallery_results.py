@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["Candidate", "Erasure", "Person", "person_name", "rank"]
+__all__ = ["Candidate", "Erasure", "GallerySource", "Person", "checked_name", "person_name", "rank"]
 
 Floats = npt.NDArray[np.float32]
+MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,39 @@ class Erasure:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class GallerySource:
+    """Where a gallery's answers come from."""
+
+    source: str
+    """The file or the server, without what is secret in its address."""
+    copy_of: str | None = None
+    """The server whose copy answers, because it cannot be reached; None where the gallery itself does."""
+    stale_since: str | None = None
+    """When that copy was last brought up to date, ISO 8601; None where the gallery itself answers."""
+    reason: str | None = None
+    """Why the server cannot be reached, in one line."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
 def person_name(name: str) -> str:
     """A name as the gallery keeps it: without blanks around it, and one spelling (NFC) for what looks the same."""
     return unicodedata.normalize("NFC", name.strip())
+
+
+def checked_name(name: str) -> str:
+    """`person_name`, where somebody can be enrolled under it.
+
+    Raises:
+        InputError: empty, too long, or not printable.
+    """
+    spelt = person_name(name)
+    if not spelt or len(spelt) > MAX_NAME or not spelt.isprintable():
+        raise InputError(f"cannot enrol the name {spelt[:40]!r}: give 1 to {MAX_NAME} printable characters")
+    return spelt
 
 
 def rank(names: Sequence[str], matrix: Floats, probe: Floats, top: int) -> list[Candidate]:

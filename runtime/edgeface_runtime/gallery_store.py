@@ -20,6 +20,7 @@ __all__ = [
     "FORMAT",
     "VERSION",
     "New",
+    "check_origin",
     "connect",
     "feature_shape",
     "finish_erasure",
@@ -47,6 +48,9 @@ FEATURES = "ALTER TABLE templates ADD COLUMN features BLOB"
 """A dictionary model's gallery keeps its features in the template's own row, so that deleting one deletes both; the
 column is the last one, so that reading templates passes over it."""
 
+REMOTE = "CREATE TABLE remote (id INTEGER PRIMARY KEY, changed INTEGER NOT NULL, template INTEGER NOT NULL)"
+"""Of a copy: the server's id and change number of each template, and the template's id here."""
+
 
 @dataclass(frozen=True)
 class New:
@@ -56,6 +60,8 @@ class New:
     embedding_size: int
     features: tuple[int, int, int] | None = None
     """(C, h, w) of the features it keeps; None keeps none."""
+    origin: str | None = None
+    """The server it is the copy of; None: it is a gallery of its own."""
 
 
 @contextlib.contextmanager
@@ -194,6 +200,9 @@ def initialise(connection: sqlite3.Connection, new: New) -> None:
         if new.features is not None:
             connection.execute(FEATURES)
             rows["features"] = ",".join(map(str, new.features))
+        if new.origin is not None:
+            connection.execute(REMOTE)
+            rows["copy_of"] = new.origin
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(rows.items()))
 
 
@@ -220,6 +229,18 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
             f"gallery {path} is damaged (it does not say which model made it): restore a backup of it"
         )
     return meta
+
+
+def check_origin(meta: dict[str, str], path: Path, origin: str | None) -> None:
+    """Raise InputError unless the gallery is the copy of `origin`, or no copy where that is None."""
+    found = meta.get("copy_of")
+    if found == origin:
+        return
+    if found is None:
+        raise InputError(f"{path} is a gallery of its own, no copy of {origin}: give another file as --cache")
+    if origin is None:
+        raise InputError(f"{path} is a copy: give --gallery {found} --cache {path}")
+    raise InputError(f"{path} is the copy of {found}, not of {origin}: give another file as --cache")
 
 
 def feature_shape(meta: dict[str, str], path: Path) -> tuple[int, int, int] | None:

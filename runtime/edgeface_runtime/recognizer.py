@@ -23,7 +23,9 @@ from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine_open import EngineBuilder
 from edgeface_runtime.errors import FaceError, ImageError, InputError
-from edgeface_runtime.gallery import Gallery, person_name
+from edgeface_runtime.gallery_like import GalleryLike
+from edgeface_runtime.gallery_open import open_gallery
+from edgeface_runtime.gallery_results import person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
@@ -173,11 +175,14 @@ class Recognizer(Closing):
             **self.placed.facts(),
         }
 
-    def open_gallery(self, path: str | Path, create: bool = False) -> Gallery:
-        """Open (or make) a gallery bound to this model. Raises as `Gallery` does."""
-        entry = self.bundle.manifest.dictionary
-        features = None if entry is None else entry.features
-        return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create, features)
+    def open_gallery(self, spec: str | Path, create: bool = False, *, cache: str | Path | None = None) -> GalleryLike:
+        """Open (or make) a gallery bound to this model: a file, or `milvus://host:19530/name` with or without a copy.
+
+        Raises as `gallery_open.open_gallery` does.
+        """
+        manifest = self.bundle.manifest
+        features = None if manifest.dictionary is None else manifest.dictionary.features
+        return open_gallery(spec, self.bundle.model_id, manifest.embedding_size, create, features, cache=cache)
 
     def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
         """The threshold to decide by: the caller's, else the bundle's; see `choose_threshold`."""
@@ -262,7 +267,7 @@ class Recognizer(Closing):
             raise FaceError(f"{len(faces)} faces found in {where}: crop it to one, or give --largest")
         return self._embed_faces(pixels, [largest_central(faces, pixels.shape)])[0]
 
-    def enroll(self, gallery: Gallery, name: str, images: Sequence[Picture], largest: bool = False) -> Enrolment:
+    def enroll(self, gallery: GalleryLike, name: str, images: Sequence[Picture], largest: bool = False) -> Enrolment:
         """Add one template a picture to a gallery: all pictures, or none if one of them will not do.
 
         Raises:
@@ -277,14 +282,18 @@ class Recognizer(Closing):
         """The one face of every picture, for `add`; no gallery is needed yet. Raises as `single_face`."""
         return [self.single_face(image, largest) for image in images]
 
-    def add(self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]) -> Enrolment:
+    def add(
+        self, gallery: GalleryLike, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]
+    ) -> Enrolment:
         """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
         sources = [source_of(image) for image in images]
         features = [face.features for face in faces if face.features is not None]
         ids = gallery.enroll_many(name, [face.embedding for face in faces], sources, features or None)
         return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
 
-    def identify(self, image: Picture, gallery: Gallery, top: int = 5, threshold: float | None = None) -> ImageResult:
+    def identify(
+        self, image: Picture, gallery: GalleryLike, top: int = 5, threshold: float | None = None
+    ) -> ImageResult:
         """Match every face of a picture against a gallery. A picture that cannot be read is an outcome, not an error.
 
         With a dictionary model a covered face is compared by what is left of it, on both sides; in a gallery too
@@ -299,6 +308,7 @@ class Recognizer(Closing):
         Raises:
             InputError: no threshold is known, or `top` is below 1.
             ArtefactError: the gallery is damaged or of another model.
+            ServerError: the gallery's server cannot be reached, and there is no copy.
         """
         self._check(gallery)
         limit = self.threshold(threshold)
@@ -307,7 +317,7 @@ class Recognizer(Closing):
         try:
             found = self.analyse(image)
         except ImageError as exc:
-            return ImageResult(source_of(image), "unreadable", str(exc), (), limit, self.describe())
+            return ImageResult(source_of(image), "unreadable", str(exc), (), limit, self.describe(), gallery.source())
         faces = []
         refused = ""
         for face in found:
@@ -319,16 +329,16 @@ class Recognizer(Closing):
         status, message = _outcome(len(faces))
         if refused:
             status, message = "refused", refused
-        return ImageResult(source_of(image), status, message, tuple(faces), limit, self.describe())
+        return ImageResult(source_of(image), status, message, tuple(faces), limit, self.describe(), gallery.source())
 
-    def _check(self, gallery: Gallery) -> None:
+    def _check(self, gallery: GalleryLike) -> None:
         """Raise ArtefactError unless the gallery is this model's, with its features where it has any."""
         gallery.check_model(self.bundle.model_id)
         entry = self.bundle.manifest.dictionary
         if entry is not None:
             gallery.check_features(entry.features)
 
-    def _search(self, gallery: Gallery, face: FaceResult, top: int) -> Ranked:
+    def _search(self, gallery: GalleryLike, face: FaceResult, top: int) -> Ranked:
         if self.masking is None:
             return Ranked(tuple(gallery.search(face.embedding, top)))
         return self.masking.search(gallery, face, top)

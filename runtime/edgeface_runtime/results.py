@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime.gallery import Candidate
+from edgeface_runtime.gallery_results import Candidate, GallerySource
 
 __all__ = ["Embeddings", "Enrolment", "FaceResult", "ImageResult", "Status", "Threshold", "Verification"]
 
@@ -110,6 +110,8 @@ class ImageResult:
     """What `match` was decided by; None where nothing was matched."""
     backend: dict[str, Any]
     """What really ran (Recognizer.describe)."""
+    gallery: GallerySource | None = None
+    """Which gallery answered, and whether that is a stale copy; None where nobody was looked up."""
 
     def to_dict(self, with_embedding: bool = False) -> dict[str, Any]:
         """As JSON data."""
@@ -120,6 +122,7 @@ class ImageResult:
             "faces": [face.to_dict(with_embedding) for face in self.faces],
             "threshold": None if self.threshold is None else self.threshold.to_dict(),
             "backend": self.backend,
+            "gallery": None if self.gallery is None else self.gallery.to_dict(),
         }
 
 

@@ -21,8 +21,8 @@ PACKAGES = {
 }
 HOUSE = tuple(PACKAGES)
 BACKEND_PACKAGES = {"onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda", "cuda"}
-ON_DEMAND = {*BACKEND_PACKAGES, "cryptography"}
-"""What the runtime imports inside functions only: one backend, and what checks signatures."""
+ON_DEMAND = {*BACKEND_PACKAGES, "cryptography", "pymilvus"}
+"""What the runtime imports inside functions only: one backend, signatures, a gallery server's client."""
 LIGHT = ("edgeface.cli", "edgeface_runtime.errors", "edgeface_runtime.files")
 """What the cli may import before a command runs, besides the package names themselves."""
 
@@ -141,7 +141,7 @@ def test_the_rule_itself(by: str, what: str, verdict: bool) -> None:
 def test_there_is_something_to_check() -> None:
     assert {name.split(".")[0] for name in MODULES} == set(HOUSE)
     assert "edgeface_runtime.recognizer" in MODULES
-    assert any(i.by == "edgeface_runtime.recognizer" and i.what == "edgeface_runtime.gallery" for i in IMPORTS)
+    assert any(i.by == "edgeface_runtime.recognizer" and i.what == "edgeface_runtime.gallery_like" for i in IMPORTS)
 
 
 def test_rooms_import_only_whom_they_may() -> None:

@@ -1,0 +1,52 @@
+"""Opening a gallery, wherever it is: a file, or an address on a server with or without a local copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeface_runtime.errors import InputError
+from edgeface_runtime.gallery_like import GalleryLike
+from edgeface_runtime.milvus_address import is_server, parse_address
+
+__all__ = ["open_gallery"]
+
+
+def open_gallery(
+    spec: str | Path,
+    model_id: str | None = None,
+    embedding_size: int | None = None,
+    create: bool = False,
+    features: tuple[int, int, int] | None = None,
+    *,
+    cache: str | Path | None = None,
+) -> GalleryLike:
+    """Open a gallery.
+
+    Args:
+        spec: a file, or `milvus://host:19530/name` (see milvus_address.py).
+        model_id: the bundle's `model_id`; a gallery of another model is refused. None opens any (to list or delete).
+        embedding_size: length of an embedding; needed to make a new gallery.
+        create: make the gallery if it is missing; needs `model_id` and `embedding_size`.
+        features: (C, h, w) of a dictionary model's features; a gallery that keeps none, or others, is refused.
+        cache: file of a copy of a gallery on a server, which answers while that cannot be reached.
+
+    Raises:
+        InputError: missing or not writable, not an address, or a copy of a file is asked for.
+        ArtefactError: no gallery, damaged, too new, of another model, or without the features asked for.
+        ServerError: its server cannot be reached, and there is no copy.
+        MissingExtraError: the server's client is not installed.
+    """
+    if not is_server(spec):
+        if cache is not None:
+            raise InputError(f"--cache keeps a copy of a gallery on a server, {spec} is a file: leave it out")
+        from edgeface_runtime.gallery import Gallery
+
+        return Gallery(spec, model_id, embedding_size, create, features)
+    address = parse_address(spec)
+    if cache is None:
+        from edgeface_runtime.milvus_gallery import MilvusGallery
+
+        return MilvusGallery(address, model_id, embedding_size, create, features)
+    from edgeface_runtime.gallery_fleet import FleetGallery
+
+    return FleetGallery(address, Path(cache), model_id, embedding_size, create, features)
