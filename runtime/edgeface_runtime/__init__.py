@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from edgeface_runtime.backends import open_backend
     from edgeface_runtime.bundle import Bundle, Manifest, open_bundle
     from edgeface_runtime.detect import Detector, Face
+    from edgeface_runtime.face_recognizer import FaceRecognizer
     from edgeface_runtime.gallery import Candidate, Erasure, Gallery
+    from edgeface_runtime.gallery_open import open_gallery
     from edgeface_runtime.image import read_image
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import Embeddings, FaceResult, ImageResult, Verification
@@ -28,7 +30,9 @@ _HOMES = {
     "backends": ("open_backend",),
     "bundle": ("Bundle", "Manifest", "open_bundle"),
     "detect": ("Detector", "Face"),
+    "face_recognizer": ("FaceRecognizer",),
     "gallery": ("Candidate", "Erasure", "Gallery"),
+    "gallery_open": ("open_gallery",),
     "image": ("read_image",),
     "recognizer": ("Recognizer",),
     "results": ("Embeddings", "FaceResult", "ImageResult", "Verification"),
@@ -42,6 +46,7 @@ __all__ = [
     "Embeddings",
     "Erasure",
     "Face",
+    "FaceRecognizer",
     "FaceResult",
     "Gallery",
     "ImageResult",
@@ -51,6 +56,7 @@ __all__ = [
     "__version__",
     "open_backend",
     "open_bundle",
+    "open_gallery",
     "read_image",
 ]
 

@@ -87,6 +87,7 @@ class Recognizer(Closing):
         self._min_face = min_face
         self._threads = threads
         self._lock = threading.Lock()
+        self._closed = False
 
     @classmethod
     def from_bundle(
@@ -153,6 +154,7 @@ class Recognizer(Closing):
         """Give memory back. Closing twice does nothing."""
         with self._lock:
             detector, self._detector = self._detector, None
+            self._closed = True
         if detector is not None:
             detector.close()
         if self.masking is not None:
@@ -212,6 +214,8 @@ class Recognizer(Closing):
 
     def _find(self, pixels: Pixels) -> list[Face]:
         with self._lock:
+            if self._closed:
+                raise InputError(f"the recogniser of {self.bundle.source} is closed: open it again")
             if self._detector is None:
                 self._detector = Detector(min_face=self._min_face, threads=self._threads)
             detector = self._detector
@@ -300,7 +304,7 @@ class Recognizer(Closing):
         large for that (`dictionary_model.MAX_MASKED`) it is not compared, and the outcome is `refused`.
 
         Args:
-            image: a path, or (H, W, 3) uint8 BGR.
+            image: a path, the bytes of a file, or (H, W, 3) uint8 BGR.
             gallery: of this model.
             top: how many candidates a face.
             threshold: cosine from which a candidate is a match; None takes the bundle's (see `threshold`).

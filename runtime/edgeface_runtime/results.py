@@ -76,6 +76,21 @@ class FaceResult:
     note: str = ""
     """Why the face was not compared with anybody, in one line; empty if it was."""
 
+    @property
+    def name(self) -> str | None:
+        """Who it is: `match`. Nobody's name is given where the threshold is not reached; see `candidates`."""
+        return self.match
+
+    @property
+    def matched(self) -> bool:
+        """Whether the first candidate's score reaches the threshold."""
+        return self.match is not None
+
+    @property
+    def similarity(self) -> float | None:
+        """The first candidate's score, a cosine, matched or not; None where there is no candidate."""
+        return self.candidates[0].score if self.candidates else None
+
     def to_dict(self, with_embedding: bool = False) -> dict[str, Any]:
         """As JSON data; the embedding (512 numbers) only when asked for."""
         data: dict[str, Any] = {
