@@ -76,18 +76,7 @@ def test_the_page_is_typed(tmp_path: Path) -> None:
     program.write_text("\n".join(lines), encoding="utf-8")
     options = ("--cache-dir", str(root / ".mypy_cache"), "--config-file", str(root / "pyproject.toml"))
     done = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "mypy",
-                "--strict",
-                "--no-error-summary",
-                "--cache-dir",
-                str(root / ".mypy_cache"),
-            ),
-            *("--config-file", str(root / "pyproject.toml"), str(program)),
-        ],
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *options, str(program)],
         capture_output=True,
         text=True,
         check=False,
