@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeface.cli.main import run
+from edgeface.cli.start import run
 
 if __name__ == "__main__":
     run()

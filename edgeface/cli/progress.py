@@ -36,13 +36,16 @@ def phases(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     if quiet:
         yield lambda phase, done, total: None
         return
-    with _progress() as progress:
+    with contextlib.ExitStack() as stack:
+        shown: list[Progress] = []
         tasks: dict[str, TaskID] = {}
 
         def show(phase: str, done: int, total: int) -> None:
+            if not shown:  # rich is imported when there is something to show
+                shown.append(stack.enter_context(_progress()))
             if phase not in tasks:
-                tasks[phase] = progress.add_task(phase, total=total, word="")
-            progress.update(tasks[phase], completed=done, total=total)
+                tasks[phase] = shown[0].add_task(phase, total=total, word="")
+            shown[0].update(tasks[phase], completed=done, total=total)
 
         yield show
 

@@ -11,7 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 
-__all__ = ["ARCFACE_SIZE", "CROP_SIZE", "TEMPLATE", "align", "arcface_template", "similarity", "template_for"]
+__all__ = [
+    "ARCFACE_SIZE",
+    "CROP_SIZE",
+    "TEMPLATE",
+    "align",
+    "arcface_template",
+    "in_crop",
+    "similarity",
+    "template_for",
+]
 
 CROP_SIZE = (112, 96)
 """Height and width of an aligned crop, pixels."""
@@ -107,3 +116,10 @@ def align(
     matrix = similarity(landmarks, template_for(size) if template is None else template)
     crop = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
     return np.asarray(crop, dtype=np.uint8)
+
+
+def in_crop(landmarks: ArrayLike, template: ArrayLike = TEMPLATE) -> NDArray[np.float64]:
+    """Landmarks (5, 2) of a picture as pixels of the crop that `align` cuts by them onto `template`."""
+    matrix = similarity(landmarks, template)
+    points: NDArray[np.float64] = np.asarray(landmarks, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return points

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeface_runtime.archive import Unpacked, forget_unpacked, pack_bundle, unpack_bundle
 from edgeface_runtime.backends import runs_on_cpu
 from edgeface_runtime.cache import remembered_sha256
 from edgeface_runtime.errors import ArtefactError, InputError
@@ -22,6 +22,9 @@ from edgeface_runtime.manifest import (
     read_manifest,
     write_manifest,
 )
+
+if TYPE_CHECKING:
+    from edgeface_runtime.archive import Unpacked
 
 __all__ = [
     "EXPORTED",
@@ -152,11 +155,22 @@ def open_bundle(path: str | Path, full: bool = False) -> Bundle:
         return _open_tar(path, full)
     except ArtefactError:
         # Perhaps only the unpacked copy is damaged: once more from the archive, which has the last word.
+        from edgeface_runtime.archive import forget_unpacked
+
         forget_unpacked(path)
         return _open_tar(path, full)
 
 
+def pack_bundle(folder: Path, path: Path, signature: bytes | None = None) -> Path:
+    """See `archive.pack_bundle`."""
+    from edgeface_runtime import archive  # tarfile takes its time to import
+
+    return archive.pack_bundle(folder, path, signature)
+
+
 def _open_tar(path: Path, full: bool) -> Bundle:
+    from edgeface_runtime.archive import unpack_bundle
+
     unpacked = unpack_bundle(path)
     return _checked(
         Bundle(path, unpacked.folder, read_manifest(unpacked.folder, f"{path} ({MANIFEST_NAME})"), unpacked), full

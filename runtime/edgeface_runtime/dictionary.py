@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgeface_runtime.dictionary_entry import DICTIONARY_KINDS
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import atomic_path, require_file
 from edgeface_runtime.regions import Region, covered_regions, face_regions
@@ -28,9 +29,6 @@ FORMAT = "edgeface-dictionary"
 VERSION = 2
 DISCARDED = ("mean", "zero")
 """What a discarded feature becomes: its mean over clean faces, or zero as in PDSN."""
-DICTIONARY_KINDS = ("grid", "lm1", "lm2", "lm2s", "lmface", "cell")
-"""How the regions are laid out: a KxK grid; boxes on the landmarks; bands; bands split left and right; per face; the
-feature cells themselves."""
 
 LARGEST_BYTES = 512 << 20
 """A file that would unpack to more is refused."""

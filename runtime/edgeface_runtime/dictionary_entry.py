@@ -9,7 +9,11 @@ from typing import Any
 from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.manifest_reader import Reader
 
-__all__ = ["DictionaryEntry"]
+__all__ = ["DICTIONARY_KINDS", "DictionaryEntry"]
+
+DICTIONARY_KINDS = ("grid", "lm1", "lm2", "lm2s", "lmface", "cell")
+"""How the regions are laid out: a KxK grid; boxes on the landmarks; bands; bands split left and right; per face; the
+feature cells themselves."""
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime.align import TEMPLATE, similarity
 from edgeface_runtime.backends import Backend
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.dictionary import MaskDictionary
 from edgeface_runtime.embedding import MAX_BATCH, to_batch, unit_rows
 from edgeface_runtime.errors import ArtefactError, FaceError
 from edgeface_runtime.gallery_like import GalleryLike
-from edgeface_runtime.gallery_results import Candidate, rank
+from edgeface_runtime.gallery_results import Ranked, rank
 from edgeface_runtime.manifest import InputSpec
 from edgeface_runtime.results import FaceResult
 
-__all__ = ["MAX_MASKED", "Cover", "DictionaryModel", "Ranked", "in_crop"]
+__all__ = ["MAX_MASKED", "Cover", "DictionaryModel"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -47,18 +46,6 @@ class Cover:
     """Share of the crop's pixels that the segmenter calls covered, in [0, 1]."""
     discarded: tuple[str, ...]
     """Names of the regions more than half covered."""
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """What a search found, or why there is nothing."""
-
-    candidates: tuple[Candidate, ...]
-    """Best first."""
-    note: str = ""
-    """Why the face was compared with nobody, in one line."""
-    refused: str = ""
-    """Where the gallery is why: what is wrong with it, and what to do."""
 
 
 class DictionaryModel(Closing):
@@ -165,10 +152,3 @@ class DictionaryModel(Closing):
         if not fdm.all() and a.features is not None and b.features is not None:
             first, second = self.embed(np.stack([a.features, b.features]), fdm)
         return float(np.clip(first @ second, -1.0, 1.0)), discarded
-
-
-def in_crop(landmarks: npt.ArrayLike, template: npt.ArrayLike = TEMPLATE) -> npt.NDArray[np.float64]:
-    """Landmarks (5, 2) of a picture as pixels of the crop that `align` cuts by them onto `template`."""
-    matrix = similarity(landmarks, template)
-    points: npt.NDArray[np.float64] = np.asarray(landmarks, np.float64) @ matrix[:, :2].T + matrix[:, 2]
-    return points

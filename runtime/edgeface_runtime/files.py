@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +100,8 @@ def part_folder(path: Path) -> Iterator[Path]:
         part.mkdir(mode=0o700)
     handle = _locked(part, os.O_RDONLY | os.O_DIRECTORY)
     if handle is None:
+        import tempfile
+
         try:
             part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PART_SUFFIX, dir=path.parent))
         except OSError as exc:
@@ -135,6 +136,8 @@ def _part_file(path: Path) -> tuple[Path, int]:
     try:
         handle = _locked(part, os.O_RDWR | os.O_CREAT)
         if handle is None:
+            import tempfile
+
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART_SUFFIX, dir=path.parent)
             return Path(name), handle
         os.ftruncate(handle, 0)

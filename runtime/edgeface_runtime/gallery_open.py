@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.gallery_like import GalleryLike
-from edgeface_runtime.milvus_address import is_server, parse_address
 
 __all__ = ["open_gallery"]
 
@@ -36,12 +36,14 @@ def open_gallery(
         ServerError: its server cannot be reached, and there is no copy.
         MissingExtraError: the server's client is not installed.
     """
-    if not is_server(spec):
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(spec)) is None:
         if cache is not None:
             raise InputError(f"--cache keeps a copy of a gallery on a server, {spec} is a file: leave it out")
         from edgeface_runtime.gallery import Gallery
 
         return Gallery(spec, model_id, embedding_size, create, features)
+    from edgeface_runtime.milvus_address import parse_address
+
     address = parse_address(spec)
     if cache is None:
         from edgeface_runtime.milvus_gallery import MilvusGallery

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["Candidate", "Erasure", "GallerySource", "Person", "checked_name", "person_name", "rank"]
+__all__ = ["Candidate", "Erasure", "GallerySource", "Person", "Ranked", "checked_name", "person_name", "rank"]
 
 Floats = npt.NDArray[np.float32]
 MAX_NAME = 200
@@ -62,6 +62,18 @@ class Erasure:
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a search found, or why there is nothing."""
+
+    candidates: tuple[Candidate, ...]
+    """Best first."""
+    note: str = ""
+    """Why the face was compared with nobody, in one line."""
+    refused: str = ""
+    """Where the gallery is why: what is wrong with it, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgeface_runtime.dictionary import DICTIONARY_KINDS
-from edgeface_runtime.dictionary_entry import DictionaryEntry
+from edgeface_runtime.dictionary_entry import DICTIONARY_KINDS, DictionaryEntry
 from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import cannot_write, sha256_file, write_json
 from edgeface_runtime.manifest_reader import Reader

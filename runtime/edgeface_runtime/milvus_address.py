@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["CA", "TOKEN", "MilvusAddress", "is_server", "parse_address"]
+__all__ = ["CA", "TOKEN", "MilvusAddress", "parse_address"]
 
 TOKEN = "EDGEFACE_MILVUS_TOKEN"
 CA = "EDGEFACE_MILVUS_CA"
@@ -60,29 +60,17 @@ class MilvusAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def is_server(spec: str | Path) -> bool:
-    """Whether `spec` is an address rather than a file; a Path has lost one of the address's slashes.
-
-    Raises:
-        InputError: an address of no kind that is known.
-    """
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(spec))
-    if match is None:
-        return False
-    if match[1].lower() not in SCHEMES:
-        raise InputError(f"unknown kind of gallery {match[1]}: give a file, or {EXAMPLE}")
-    return True
-
-
 def parse_address(spec: str | Path, environment: Mapping[str, str] | None = None) -> MilvusAddress:
-    """The address in `spec`; `environment` is the process's by default.
+    """The address in `spec` (a Path has lost one of its slashes); `environment` is the process's by default.
 
     Raises:
-        InputError: not an address, or one without a usable host, port or name.
+        InputError: not an address of a kind that is known, or one without a usable host, port or name.
     """
     known = os.environ if environment is None else environment
     # A part of a broken address may be a password, so no message shows it.
     scheme, _, rest = str(spec).partition(":")
+    if scheme.lower() not in SCHEMES:
+        raise InputError(f"unknown kind of gallery {scheme}: give a file, or {EXAMPLE}")
     parts = urlsplit(f"//{rest.lstrip('/')}")
     try:
         host, port = parts.hostname, parts.port or PORT

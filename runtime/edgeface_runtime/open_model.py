@@ -1,18 +1,23 @@
-"""Loading what a bundle needs to run: its recogniser on a backend, and the parts of a dictionary model."""
+"""Loading what a bundle needs to run: its recogniser on a backend, and the parts of a dictionary model.
+
+Engines and dictionaries are imported where a bundle needs them: a command that needs neither starts sooner.
+"""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeface_runtime.backends import BACKENDS, Backend, open_backend
 from edgeface_runtime.bundle import Bundle
-from edgeface_runtime.dictionary import load_dictionary
 from edgeface_runtime.dictionary_entry import DictionaryEntry
-from edgeface_runtime.dictionary_model import DictionaryModel
-from edgeface_runtime.engine_open import EngineBuilder, open_bundle_engine
 from edgeface_runtime.errors import ArtefactError, InputError
-from edgeface_runtime.split_backend import SplitBackend
+
+if TYPE_CHECKING:
+    from edgeface_runtime.dictionary_model import DictionaryModel
+    from edgeface_runtime.engine_open import EngineBuilder
+    from edgeface_runtime.split_backend import SplitBackend
 
 __all__ = ["open_model"]
 
@@ -44,6 +49,8 @@ def open_model(
     if entry is not None:
         return _open_parts(bundle, entry, backend, key, device, threads)
     if by_engine:
+        from edgeface_runtime.engine_open import open_bundle_engine
+
         return open_bundle_engine(bundle, backend, precision, device, engine, builder, signed_by), None
     return open_backend(backend, model, device, threads), None
 
@@ -52,6 +59,10 @@ def _open_parts(
     bundle: Bundle, entry: DictionaryEntry, backend: str, key: str, device: str, threads: int
 ) -> tuple[SplitBackend, DictionaryModel]:
     """Load trunk, head, segmenter and dictionary; on an error what was loaded is closed."""
+    from edgeface_runtime.dictionary import load_dictionary
+    from edgeface_runtime.dictionary_model import DictionaryModel
+    from edgeface_runtime.split_backend import SplitBackend
+
     if key not in entry.trunk:
         raise ArtefactError(f"{bundle.source} is damaged: its trunk has no {key} model: export it again")
     dictionary = load_dictionary(bundle.folder / entry.masks)

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime.align import align
+from edgeface_runtime.align import align, in_crop
 from edgeface_runtime.backends import Backend, backend_kind, check_threads
 from edgeface_runtime.backends.allow_cpu import Placed, place
 from edgeface_runtime.box_crop import box_crop
@@ -19,18 +19,20 @@ from edgeface_runtime.bundle import Bundle, open_bundle
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.covered_part import covered_part
 from edgeface_runtime.detect import Detector, Face, largest_central
-from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
-from edgeface_runtime.engine_open import EngineBuilder
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery_like import GalleryLike
 from edgeface_runtime.gallery_open import open_gallery
-from edgeface_runtime.gallery_results import person_name
+from edgeface_runtime.gallery_results import Ranked, person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
 from edgeface_runtime.signature import check_bundle_signature, required_key
 from edgeface_runtime.threshold import choose_threshold
+
+if TYPE_CHECKING:
+    from edgeface_runtime.dictionary_model import DictionaryModel
+    from edgeface_runtime.engine_open import EngineBuilder
 
 __all__ = ["FaceFinder", "Recognizer"]
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from edgeface_runtime import dictionary_model
-from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.align import TEMPLATE, in_crop
 from edgeface_runtime.detect import Face
 from edgeface_runtime.dictionary import MaskDictionary, load_dictionary
-from edgeface_runtime.dictionary_model import in_crop
 from edgeface_runtime.errors import ArtefactError, FaceError, InputError
 from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.manifest import read_manifest, write_manifest

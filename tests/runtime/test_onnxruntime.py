@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -263,9 +264,13 @@ def test_without_a_driver_the_driver_is_what_is_missing(machine: GpuMachine, mon
     assert machine.asked == []
 
 
-def test_both_onnxruntimes_are_named(tiny_weights: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort_module.metadata, "version", lambda name: "1.31.1")
-    assert set(ort_module.installed_distributions()) == {"onnxruntime", "onnxruntime-gpu"}
+def test_both_onnxruntimes_are_named(tiny_weights: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {name: version(name) for name in ("onnxruntime",)}
+    assert ort_module.installed_distributions() == known
+    for name in ("onnxruntime_gpu-1.31.1.dist-info", "onnxruntime_tools-1.0.dist-info", "onnxruntime"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path), str(tmp_path / "none"), str(tiny_weights[0])])
+    assert ort_module.installed_distributions() == {**known, "onnxruntime-gpu": "1.31.1"}
     with open_backend("onnxruntime", tiny_weights[0]) as backend:
         assert "onnxruntime and onnxruntime-gpu are both installed" in backend.describe()["note"]
     with pytest.raises(DeviceError, match="are both installed and overwrite each other"):

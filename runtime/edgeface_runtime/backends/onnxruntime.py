@@ -8,8 +8,9 @@ by the graph's shape and not by its weights, so they are kept in a folder of the
 from __future__ import annotations
 
 import hashlib
+import re
+import sys
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from edgeface_runtime.files import require_file
 __all__ = ["OnnxRuntimeBackend", "engine_folder", "installed_distributions", "require_provider"]
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+DISTRIBUTION = re.compile(r"(onnxruntime(?:_gpu)?)-([^-]+)(?:-py[^-]*)?\.(?:dist|egg)-info")
+"""Folder of one of the two packages; importlib.metadata would find it too, and takes 20 ms to import."""
 CLASH = (
     "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
     "pip uninstall both, then install one of 'edgeface[cpu]' and 'edgeface[gpu]'"
@@ -48,12 +50,14 @@ RECORD = "session.record_ep_graph_assignment_info"
 
 def installed_distributions() -> dict[str, str]:
     """Which of ONNX Runtime's two exclusive packages are installed: name -> version. Both is one too many."""
-    found = {}
-    for name in DISTRIBUTIONS:
+    found: dict[str, str] = {}
+    for place in dict.fromkeys(sys.path):
         try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+            names = [entry.name for entry in Path(place).iterdir() if entry.name.startswith("onnxruntime")]
+        except OSError:  # an archive, or nothing
             continue
+        for match in filter(None, map(DISTRIBUTION.fullmatch, names)):
+            found.setdefault(match[1].replace("_", "-"), match[2])
     return found
 
 
