@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from edgeface.cli.table import cells, draw
 
 __all__ = ["Json", "Output", "Quiet", "printable"]
 
@@ -53,33 +56,15 @@ class Output:
         """A table on stdout, unless --json was given; the first column is text, the rest numbers."""
         if self.as_json:
             return
-        from rich.console import Console as RichConsole
-        from rich.table import Table
-        from rich.text import Text
-
-        class Console(RichConsole):
-            def on_broken_pipe(self) -> None:  # rich would exit with 1, which means something else here
-                raise BrokenPipeError
-
         shown = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
-        console = Console(file=sys.stdout, highlight=False)
-        table = Table(title=Text(printable(title), overflow="fold") if title else None, title_justify="left")
-        for number, column in enumerate(columns):
-            table.add_column(Text(column), justify="left" if number == 0 else "right", no_wrap=True)
-        for row in shown:
-            table.add_row(*(Text(cell) for cell in row))
-        needed = max(Console(width=10_000).measure(table).maximum, len(title))
-        if needed > console.width and console.is_terminal:
+        lines = draw(printable(title), columns, shown)
+        if sys.stdout.isatty() and max(map(cells, lines)) > shutil.get_terminal_size().columns:
             # Too narrow for a table: one field a line, nothing cut off.
-            if title:
-                self.line(title)
+            lines = [printable(title)] if title else []
             for row in shown:
-                self.line("")
-                for column, cell in zip(columns, row, strict=True):
-                    if cell:
-                        self.line(f"{column + ':' if column else '':<12} {cell}")
-            return
-        Console(file=sys.stdout, highlight=False, width=needed).print(table)
+                fields = zip(columns, row, strict=True)
+                lines += ["", *(f"{column + ':' if column else '':<12} {cell}" for column, cell in fields if cell)]
+        sys.stdout.write("".join(line + "\n" for line in lines))
 
 
 def printable(text: str) -> str:
