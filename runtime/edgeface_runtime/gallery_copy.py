@@ -1,7 +1,8 @@
 """A local copy of a gallery on a server: a gallery file of its own kind, which only the server's changes alter.
 
-It holds names and templates, not where pictures came from. Who was deleted on the server is taken out of the file as
-`Gallery.delete` would, index included.
+It holds names and templates, not where pictures came from. It is changed as any gallery is, so whoever was deleted on
+the server is erased here, index included. Killed half-way or changed by two processes at once it is wrong until the
+next comparison, which mends it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_store as store
+from edgeface_runtime.errors import InputError
 from edgeface_runtime.gallery import Gallery
 
 __all__ = ["GalleryCopy"]
 
 Floats = npt.NDArray[np.float32]
+THERE = "EXISTS (SELECT 1 FROM templates WHERE templates.id = remote.template)"
+"""Another process may have taken the template out since."""
 VARIABLES = 500
 """Ids of one SQL statement."""
 
@@ -45,7 +48,8 @@ class GalleryCopy(Gallery):
     def versions(self) -> dict[int, int]:
         """The server's id -> change number of each template that is copied."""
         with self._lock, store.guarded(self.path):
-            return {int(row[0]): int(row[1]) for row in self._open().execute("SELECT id, changed FROM remote")}
+            rows = self._open().execute(f"SELECT id, changed FROM remote WHERE {THERE}").fetchall()
+        return {int(row[0]): int(row[1]) for row in rows}
 
     def synced(self) -> str | None:
         """When the copy was last complete, ISO 8601; None where it never was."""
@@ -54,18 +58,32 @@ class GalleryCopy(Gallery):
         return None if row is None else str(row[0])
 
     def forget(self, ids: Sequence[int]) -> str | None:
-        """Take templates out of the file, by the server's ids: None, or why the last trace is still on the disk.
+        """Take people out of the file, by the server's ids of templates: None, or why a trace is still on the disk.
 
-        What is pending from earlier is finished too.
+        With one template all of that person go, to be fetched again where the server has more of them. What a killed
+        process has left half copied goes too, and an erasure that is pending from earlier is finished.
         """
         with self._lock, store.guarded(self.path):
             connection = self._open()
-            if not ids:
-                left = connection.execute("SELECT 1 FROM meta WHERE key = 'erasure_pending'").fetchone()
-                return None if left is None else self._finish_erasure(connection)
-            with store.transaction(connection):
-                self._drop(connection, ids)
-            return self._erased(connection)
+            for name in sorted({name for some in _pieces(ids) for name in self._owners(connection, some)}):
+                try:
+                    self.delete(name)
+                except InputError:  # another process was faster, or it is a real one
+                    if any(person.name == name for person in self.people()):
+                        raise
+            connection.execute(f"DELETE FROM remote WHERE NOT {THERE}")
+            left = connection.execute("SELECT 1 FROM meta WHERE key = 'erasure_pending'").fetchone()
+            return None if left is None else self._finish_erasure(connection)
+
+    def _owners(self, connection: sqlite3.Connection, ids: Sequence[int]) -> list[str]:
+        """Whose templates those are, and those that belong to no id."""
+        marks = ",".join("?" * len(ids))
+        rows = connection.execute(
+            f"SELECT name FROM templates WHERE id IN (SELECT template FROM remote WHERE id IN ({marks})) "
+            "OR id NOT IN (SELECT template FROM remote)",
+            ids,
+        )
+        return [str(row[0]) for row in rows]
 
     def put(self, ids: Sequence[int], numbers: Sequence[int], names: Sequence[str], templates: Floats) -> None:
         """Add templates, or put them in the place of older ones.
@@ -78,44 +96,25 @@ class GalleryCopy(Gallery):
         """
         with self._lock, store.guarded(self.path):
             connection = self._open()
-            old = self._copied(connection, ids)
+            here = dict(connection.execute(f"SELECT id, template FROM remote WHERE {THERE}").fetchall())
+            new = [row for row, id_ in enumerate(ids) if id_ not in here]
+            added = dict(zip(new, self.enroll_batch([names[row] for row in new], templates[new]), strict=True))
+            for row, id_ in enumerate(ids):
+                if id_ in here:
+                    self.replace(here[id_], templates[row])
+            lines = [
+                (id_, number, added.get(row, here.get(id_)))
+                for row, (id_, number) in enumerate(zip(ids, numbers, strict=True))
+            ]
             with store.transaction(connection):
-                if old:
-                    self._drop(connection, old)
-                for id_, number, name, row in zip(ids, numbers, names, templates, strict=True):
-                    cursor = connection.execute(
-                        "INSERT INTO templates (name, template, source, created) VALUES (?, ?, '', '')",
-                        (name, row.astype("<f4").tobytes()),
-                    )
-                    connection.execute("INSERT INTO remote VALUES (?, ?, ?)", (id_, number, cursor.lastrowid))
-                changes.log_enrolment(connection)
-            self._writes += 1
-            if old:
-                self._erased(connection)
+                connection.executemany("INSERT OR REPLACE INTO remote VALUES (?, ?, ?)", lines)
 
     def stamp(self, moment: str) -> None:
         """Note that the copy is complete as of `moment`, ISO 8601."""
         with self._lock, store.guarded(self.path):
             self._open().execute("INSERT OR REPLACE INTO meta VALUES ('synced', ?)", (moment,))
 
-    def _copied(self, connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
-        found: list[int] = []
-        for some in _pieces(ids):
-            rows = connection.execute(f"SELECT id FROM remote WHERE id IN ({_marks(some)})", some)
-            found += [int(row[0]) for row in rows]
-        return found
-
-    def _drop(self, connection: sqlite3.Connection, ids: Sequence[int]) -> None:
-        for some in _pieces(ids):
-            where = f"id IN ({_marks(some)})"
-            connection.execute(f"DELETE FROM templates WHERE id IN (SELECT template FROM remote WHERE {where})", some)
-            connection.execute(f"DELETE FROM remote WHERE {where}", some)
-        connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', 'copy')")
-
 
 def _pieces(ids: Sequence[int]) -> list[list[int]]:
-    return [list(ids[start : start + VARIABLES]) for start in range(0, len(ids), VARIABLES)]
-
-
-def _marks(some: Sequence[int]) -> str:
-    return ",".join("?" * len(some))
+    """At least one, which may be empty."""
+    return [list(ids[start : start + VARIABLES]) for start in range(0, max(1, len(ids)), VARIABLES)]

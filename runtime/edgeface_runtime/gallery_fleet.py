@@ -293,8 +293,9 @@ def bring_up_to_date(copy: GalleryCopy, server: MilvusGallery) -> None:
         InputError: the copy cannot be written.
     """
     moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    there, here = server.changes(), copy.versions()
-    copy.forget([id_ for id_ in here if id_ not in there])
+    there = server.changes()
+    copy.forget([id_ for id_ in copy.versions() if id_ not in there])
+    here = copy.versions()
     for batch in server.fetch([id_ for id_, number in there.items() if here.get(id_) != number]):
         copy.put(*batch)
     copy.stamp(moment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,36 @@ def test_closed_is_closed(device: Callable[..., FleetGallery]) -> None:
         gallery.search(ROWS[0])
     with pytest.raises(InputError, match="is closed"):
         gallery.enroll("Ada", ROWS[0])
+
+
+def test_two_processes_may_follow_into_one_copy_and_one_killed_half_way_leaves_nothing(
+    server: Any, spec: str, device: Callable[..., FleetGallery], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus_gallery, "AT_ONCE", 5)
+    with open_gallery(spec, MODEL, SIZE) as other:
+        other.enroll_batch([f"Q{i}" for i in range(30)], ROWS[8:38])
+    with ThreadPoolExecutor(4) as pool:  # each with connections of its own, as a process has
+        for gallery in pool.map(lambda _: device(), range(4)):
+            gallery.close()
+    with device() as gallery:
+        assert gallery._copy.count() == gallery.count() == 38
+    enroll = Gallery.enroll_batch
+
+    def killed(self: Gallery, *arguments: Any) -> list[int]:
+        enroll(self, *arguments)
+        raise KeyboardInterrupt
+
+    with open_gallery(spec, MODEL, SIZE) as other:
+        other.enroll_batch(["Zed", "Q1"], ROWS[38:40])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Gallery, "enroll_batch", killed)
+        device()
+    with device() as gallery:
+        assert gallery._copy.count() == gallery.count() == 40
+        assert gallery._copy.people() == gallery.people()
+    with open_gallery(spec, MODEL, SIZE) as other:
+        other.delete("Q1")
+        other.enroll("Q1", ROWS[9])
+    with device() as gallery:
+        assert gallery._copy.people() == gallery.people() and gallery._copy.count() == 39
+    assert UNITS[39].tobytes() not in on_disk(tmp_path)
