@@ -78,7 +78,7 @@ class MilvusGallery(Closing):
                 self._make(str(model_id), int(embedding_size or 0))
             self._read_header()
             self.check_model(model_id, embedding_size)
-            self._server.call("load_collection")
+            self._server.load()
         except BaseException:
             self.close()
             raise

@@ -39,6 +39,7 @@ class MilvusServer(Closing):
         self._lock = threading.Lock()
         self._client: Any = None
         self._closed = False
+        self._loaded = False
 
     def close(self) -> None:
         """Drop the connection. Closing twice does nothing."""
@@ -62,6 +63,11 @@ class MilvusServer(Closing):
         return self._guarded(
             lambda client: getattr(client, method)(collection_name=self.address.name, timeout=CALL_S, **arguments)
         )
+
+    def load(self) -> None:
+        """Have the collection ready for questions, after a new connection too. Raises as `call`."""
+        self.call("load_collection")
+        self._loaded = True
 
     def rows(self, fields: Mapping[str, int]) -> Iterator[list[Row]]:
         """All rows of one moment, some at a time, by ascending id. Raises as `call`.
@@ -112,6 +118,8 @@ class MilvusServer(Closing):
                     dedicated=True,  # else the client keeps a dead connection and hands it out again
                     **secure,
                 )
+                if self._loaded:  # a server that was started again may have released it
+                    self._client.load_collection(address.name, timeout=CALL_S)
             return self._client
 
     def _error(self, exc: Exception) -> EdgefaceError:

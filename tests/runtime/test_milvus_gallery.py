@@ -242,3 +242,31 @@ def test_galleries_are_closed_when_opening_fails(spec: str, monkeypatch: pytest.
     with pytest.raises(ArtefactError):
         open_gallery(spec, "b" * 64, SIZE)
     assert len(closed) == 1
+
+
+def test_an_open_gallery_outlives_its_server(lite_server: Any, spec: str) -> None:
+    with open_gallery(spec, MODEL, SIZE, create=True) as gallery:
+        gallery.enroll("Ada", np.ones(SIZE))
+        lite_server.stop()
+        for act in (gallery.count, gallery.people, lambda: gallery.search(np.ones(SIZE))):
+            with pytest.raises(ServerError, match="cannot be reached"):
+                act()
+        lite_server.start()
+        assert gallery.search(np.ones(SIZE), 1)[0].name == "Ada" and gallery.count() == 1
+
+
+def test_every_question_is_asked_of_the_newest_state(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus Lite always is; a server proper answers from an older one unless it is told."""
+    asked: dict[str, set[object]] = {}
+    call = MilvusServer.call
+
+    def noted(self: MilvusServer, method: str, **arguments: Any) -> Any:
+        if method in ("search", "query", "query_iterator"):
+            asked.setdefault(method, set()).add(arguments.get("consistency_level"))
+        return call(self, method, **arguments)
+
+    monkeypatch.setattr(MilvusServer, "call", noted)
+    with open_gallery(spec, MODEL, SIZE, create=True) as gallery:
+        gallery.enroll("Ada", np.ones(SIZE))
+        gallery.search(np.ones(SIZE)), gallery.people(), gallery.templates(), gallery.count(), gallery.delete("Ada")
+    assert asked == {"search": {"Strong"}, "query": {"Strong"}, "query_iterator": {"Strong"}}
