@@ -41,11 +41,11 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "bundle sign": ("BUNDLE|ENGINE", "--key"),
     "bundle verify": ("BUNDLE|ENGINE", "--key"),
     "calibrate threshold": ("BUNDLE", "--no-build --require-signature"),
-    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --no-build --require-signature"),
-    "identify": ("BUNDLE IMAGE...", "--gallery --top --no-build --require-signature"),
+    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --cache --no-build --require-signature"),
+    "identify": ("BUNDLE IMAGE...", "--gallery --cache --top --no-build --require-signature"),
     "verify": ("BUNDLE A B", "--no-build --require-signature"),
-    "gallery list": ("", "--gallery"),
-    "gallery delete": ("NAME", "--gallery"),
+    "gallery list": ("", "--gallery --cache"),
+    "gallery delete": ("NAME", "--gallery --cache"),
     "bundle import": (
         "MODEL",
         "--out --input --range --mean --std --color --layout --output --template --crop --name --licence --data "
