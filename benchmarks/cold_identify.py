@@ -44,6 +44,9 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        # Compiled modules are kept, as those of installed packages are.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
         try:
             (folder / "bundle").mkdir()
             bundle = options.bundle or random_bundle(folder / "bundle")
