@@ -21,6 +21,7 @@ from edgeface.cli import (
     data,
     demo,
     device,
+    distill,
     doctor,
     evaluate,
     export,
@@ -62,6 +63,7 @@ def main(
 
 MODULES = (
     train,
+    distill,
     convert,
     prune,
     evaluate,
