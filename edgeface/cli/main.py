@@ -28,6 +28,7 @@ from edgeface.cli import (
     inspect,
     prune,
     reproduce,
+    stream,
     train,
 )
 from edgeface.cli.output import printable
@@ -71,6 +72,7 @@ MODULES = (
     compare,
     doctor,
     device,
+    stream,
     benchmark,
     demo,
     reproduce,

@@ -41,6 +41,8 @@ WAITING = 2
 """Pictures that wait for each of the stages."""
 RESULTS = 4
 """Results that wait for whoever iterates."""
+LIVE_RATE = 25.0
+"""Pictures a second that a video of a live source is shown with."""
 PATIENCE_S = 3.0
 """How long the end waits for a source that does not answer."""
 
@@ -112,6 +114,11 @@ class Stream(Closing):
     def __del__(self) -> None:
         if hasattr(self, "_work"):  # else it was never made
             self._work.stop()
+
+    @property
+    def rate(self) -> float | None:
+        """Pictures a second of a video of this stream, once it has begun; None where its pictures are unrelated."""
+        return (self._source.fps or LIVE_RATE) if self._source.related else None
 
     def summary(self) -> StreamSummary:
         """What has happened so far; after the end, all of it."""
