@@ -111,7 +111,13 @@ def stream(
         video = None if save is None else held.enter_context(save_video(save))
         window = held.enter_context(Window()) if show else None
         running = held.enter_context(
-            Stream(recognizer, source, people, settings, on_event=lambda event: _tell(output, event))
+            Stream(
+                recognizer,
+                source,
+                people,
+                settings,
+                on_event=lambda event: _tell(output, event, running.rate is None),
+            )
         )
         try:
             _follow(output, running, video, window)
@@ -156,11 +162,12 @@ def _follow(output: Output, running: Stream, video: Video | None, window: Window
             return
 
 
-def _tell(output: Output, event: Event) -> None:
+def _tell(output: Output, event: Event, unrelated: bool) -> None:
     """Who came and went is a result; what became of the source is for stderr, too."""
     output.record({"type": "event", **event.to_dict()})
     if event.kind in ABOUT_PEOPLE:
-        output.line(f"{event.at_s or 0:8.1f} s  {event.message}")
+        where = event.source if unrelated else f"{event.at_s or 0:8.1f} s"
+        output.line(f"{where}  {event.message}")
         sys.stdout.flush()
     else:
         output.note(event.message)
@@ -184,7 +191,7 @@ def _finish(output: Output, summary: StreamSummary) -> None:
         f"{summary.saved} saved by tracking, {summary.detections} pictures searched"
     )
     if summary.unreadable or summary.interruptions:
-        output.line(f"{summary.unreadable} unreadable pictures, {summary.interruptions} interruptions")
+        output.line(f"not readable: {summary.unreadable}; times that the source went away: {summary.interruptions}")
     output.line(f"peak memory {summary.peak_memory_bytes / 1e6:.0f} MB")
     rows = [
         (stage, times.runs, f"{times.p50_ms:.2f}", f"{times.p99_ms:.2f}", f"{times.mean_ms:.2f}")

@@ -32,10 +32,10 @@ def annotated(image: Pixels, labels: Iterable[Label]) -> Pixels:
         cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, thick)
         for x, y in landmarks:
             cv2.circle(drawn, (round(float(x)), round(float(y))), thick, colour, -1)
-        (_, height), below = cv2.getTextSize(words, FONT, size, thick)
-        foot = (x1, y1 - below if y1 - below - height > 0 else y2 + height + below)
-        cv2.putText(drawn, words, foot, FONT, size, (0, 0, 0), thick + 2, cv2.LINE_AA)
-        cv2.putText(drawn, words, foot, FONT, size, colour, thick, cv2.LINE_AA)
+        (width, height), below = cv2.getTextSize(words, FONT, size, thick)
+        top = y1 - height - below if y1 > height + below else y2
+        cv2.rectangle(drawn, (x1, top), (x1 + width, top + height + below), colour, -1)
+        cv2.putText(drawn, words, (x1, top + height + below // 2), FONT, size, (0, 0, 0), thick, cv2.LINE_AA)
     return drawn
 
 

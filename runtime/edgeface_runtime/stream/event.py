@@ -23,6 +23,8 @@ class Event:
     """In one line, for people."""
     wall_s: float
     """Unix time, seconds."""
+    source: str = ""
+    """What the picture was of, of those about people; see `Frame.source`."""
     at_s: float | None = None
     """Seconds since the first picture, of those about people."""
     name: str | None = None

@@ -130,7 +130,7 @@ class Identities:
                 faces, refused = self._recognizer.match(faces, self._gallery, self._threshold, top=1)
             if refused and not self._refused:
                 self._refused = True
-                self._tell(Event("refused", refused, frame.wall_s, frame.at_s))
+                self._tell(Event("refused", refused, frame.wall_s, frame.source, frame.at_s))
         for item, face in zip(wanted, faces, strict=True):
             new = _Known(face, item.quality, frame.at_s, frame.at_s, item.look)
             kept = self._known.get(item.track)

@@ -27,15 +27,20 @@ class _Stay:
 
 class Presence:
     """Turns the faces of each picture into events. Someone known is one person however many tracks they are on;
-    someone unknown is their track. `changed` says that a track was given another name."""
+    someone unknown is their track. `changed` says that a track was given another name.
 
-    def __init__(self) -> None:
+    Args:
+        related: whether pictures follow one another; of unrelated ones only who came is told, picture by picture.
+    """
+
+    def __init__(self, related: bool) -> None:
+        self._related = related
         self._there: dict[Key, _Stay] = {}
         self._called: dict[int, Key] = {}
 
     def step(self, frame: Frame, faces: Iterable[TrackedFace]) -> tuple[Event, ...]:
         """The events of one picture."""
-        events = []
+        events = self._cut(frame) if frame.cut else []
         now = {face.track: face for face in faces}
         keys: dict[int, Key] = {track: face.name or track for track, face in now.items()}
         for track, key in keys.items():
@@ -51,13 +56,22 @@ class Presence:
             self._there[key].seen_s = frame.at_s
             self._there[key].track = track
         self._called = keys
-        for key, stay in list(self._there.items()):
-            if frame.at_s - stay.seen_s > GRACE_S:
-                del self._there[key]
-                name = key if isinstance(key, str) else None
-                words = f"{_called(key)} went, seen for {stay.seen_s - stay.since_s:.1f} s"
-                events.append(Event("went", words, frame.wall_s, frame.at_s, name, stay.track))
+        gone = [key for key, stay in self._there.items() if frame.at_s - stay.seen_s > GRACE_S]
+        events += [self._went(frame, key) for key in gone]
         return tuple(events)
+
+    def _cut(self, frame: Frame) -> list[Event]:
+        """Nothing connects with what was there before: everybody has gone."""
+        events = [self._went(frame, key) for key in list(self._there)] if self._related else []
+        self._there.clear()
+        self._called = {}
+        return events
+
+    def _went(self, frame: Frame, key: Key) -> Event:
+        stay = self._there.pop(key)
+        words = f"{_called(key)} went, seen for {stay.seen_s - stay.since_s:.1f} s"
+        name = key if isinstance(key, str) else None
+        return Event("went", words, frame.wall_s, frame.source, frame.at_s, name, stay.track)
 
 
 def _called(key: Key) -> str:
@@ -67,4 +81,4 @@ def _called(key: Key) -> str:
 def _event(frame: Frame, kind: Kind, words: str, face: TrackedFace) -> Event:
     score = face.score
     message = words if score is None else f"{words} ({score:.2f})"
-    return Event(kind, message, frame.wall_s, frame.at_s, face.name, face.track, score)
+    return Event(kind, message, frame.wall_s, frame.source, frame.at_s, face.name, face.track, score)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from edgeface_runtime.errors import DeviceError, EdgefaceError, ImageError, InputError
 from edgeface_runtime.picture import Pixels
@@ -52,7 +52,7 @@ class Reader:
         self._lost_s: float | None = None
         self._delays = delays()
 
-    def frames(self) -> Iterator[tuple[Frame, float]]:
+    def frames(self) -> Generator[tuple[Frame, float], None, None]:
         """Every picture, and the milliseconds that reading it took (of a camera: with waiting for it).
 
         Raises:
@@ -105,7 +105,7 @@ class Reader:
     def _ended(self) -> None:
         """Tell where a file ended too early."""
         said, got = self._source.expected, self.read + self.unreadable
-        if got == 0 and not self._stop.is_set():
+        if self.read == 0 and not self._stop.is_set():
             raise InputError(f"{self._source.name} holds no picture that can be read: convert it anew")
         if said is not None and got < said * SHORT and not self._stop.is_set():
             words = f"{self._source.name} ended after {got} of the {said} pictures it says it has: it may be damaged"

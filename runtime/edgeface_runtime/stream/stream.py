@@ -9,6 +9,7 @@ dropped.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import threading
 import time
@@ -39,7 +40,7 @@ __all__ = ["Stream"]
 
 WAITING = 2
 """Pictures that wait for each of the stages."""
-RESULTS = 4
+RESULTS = 2
 """Results that wait for whoever iterates."""
 LIVE_RATE = 25.0
 """Pictures a second that a video of a live source is shown with."""
@@ -150,7 +151,7 @@ class _Work:
         self._reader = Reader(source, settings, self._tell, self._stop)
         self._tracker = Tracker(settings.detect_every)
         self._identities = Identities(recognizer, gallery, threshold, settings.refresh_s, self._tell)
-        self._presence = Presence()
+        self._presence = Presence(source.related)
         self._meter = Meter()
         self._handled = self._faces = 0
         self._first_s = self._last_s = 0.0
@@ -203,14 +204,15 @@ class _Work:
             self._showing.tell(event)
 
     def _read(self) -> None:
-        for frame, took_ms in self._reader.frames():
-            # Known only now: an address may turn out to be a file.
-            self._frames.drops = self._source.live or self._settings.realtime
-            if frame.number == 0:
-                self._first_s = frame.monotonic_s - took_ms / 1000
-            self._meter.add("decode", took_ms)
-            if not self._frames.put((frame, took_ms)):
-                return
+        with contextlib.closing(self._reader.frames()) as frames:
+            for frame, took_ms in frames:
+                # Known only now: an address may turn out to be a file.
+                self._frames.drops = self._source.live or self._settings.realtime
+                if frame.number == 0:
+                    self._first_s = frame.monotonic_s - took_ms / 1000
+                self._meter.add("decode", took_ms)
+                if not self._frames.put((frame, took_ms)):
+                    return
         self._frames.finish()
 
     def _find(self) -> None:
