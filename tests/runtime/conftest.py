@@ -15,7 +15,7 @@ from edgeface_runtime.backends.driver import require_gpu
 from edgeface_runtime.bundle import open_bundle
 from edgeface_runtime.detect import Face
 from edgeface_runtime.engine import Profile, Sidecar, write_sidecar
-from edgeface_runtime.errors import DeviceError
+from edgeface_runtime.errors import DeviceError, EdgefaceError
 from edgeface_runtime.files import sha256_file
 from edgeface_runtime.manifest import Manifest, write_manifest
 from edgeface_runtime.recognizer import Recognizer
@@ -142,11 +142,13 @@ def build_rtx() -> Callable[[Path, Path], None]:
 
 
 def smooth_face(seed: int) -> np.ndarray:
-    """(112, 96, 3) uint8: a face of soft blotches, nowhere dark, that optical flow can follow."""
+    """(112, 96, 3) uint8: a face of soft blotches and finer ones, nowhere dark, that optical flow can follow."""
     import cv2
 
-    blotches = np.random.default_rng(seed).integers(70, 256, (9, 8, 3), dtype=np.uint8)
-    return cv2.resize(blotches, (96, 112), interpolation=cv2.INTER_CUBIC).clip(60, 255)
+    rng = np.random.default_rng(seed)
+    coarse = cv2.resize(rng.integers(90, 230, (9, 8, 3)).astype(np.float32), (96, 112), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(rng.normal(0, 20, (45, 38)).astype(np.float32), (96, 112), interpolation=cv2.INTER_CUBIC)
+    return (coarse + fine[..., None]).clip(60, 255).astype(np.uint8)
 
 
 @dataclass
@@ -221,3 +223,39 @@ def film(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+class FakeCamera:
+    """A source whose pictures are given: one after another. None is the camera going away; a DeviceError fails to
+    open, other errors fail to be read."""
+
+    related = True
+    fps: float | None = None
+    expected: int | None = None
+
+    def __init__(self, *script: object, live: bool = True) -> None:
+        self.name = self.label = "the fake camera"
+        self.live = live
+        self.script = list(script)
+        self.opened = self.closed = 0
+
+    def open(self) -> None:
+        self.opened += 1
+        if self.script and isinstance(self.script[0], DeviceError):
+            raise self.script.pop(0)  # type: ignore[misc]
+
+    def read(self) -> np.ndarray | None:
+        step = self.script.pop(0) if self.script else None
+        if isinstance(step, Callable):  # type: ignore[arg-type]
+            step = step()
+        if isinstance(step, EdgefaceError):
+            raise step
+        return step  # type: ignore[return-value]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def camera() -> type[FakeCamera]:
+    return FakeCamera

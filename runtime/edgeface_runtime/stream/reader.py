@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -93,13 +94,17 @@ class Reader:
             raise InputError(f"{self._source.name} has no frame rate: leave out --realtime")
 
     def _image(self) -> Pixels | None:
-        """The next picture; unreadable ones are told of and left out."""
+        """The next picture, unreadable ones told of and left out. None at the end, or where a live source fails."""
         while not self._stop.is_set():
             try:
                 return self._source.read()
             except ImageError as exc:
                 self.unreadable += 1
                 self._tell(Event("unreadable", str(exc), time.time()))
+            except EdgefaceError:
+                if not self._source.live:
+                    raise
+                return None
         return None
 
     def _ended(self) -> None:
@@ -112,26 +117,29 @@ class Reader:
             self._tell(Event("short", words, time.time()))
 
     def _reopen(self) -> None:
-        """Wait, then open once more; a failure is for the next call, which waits longer."""
-        source, limit = self._source, self._settings.give_up_s
-        now = time.monotonic()
+        """Wait and try until the source can be opened, longer every time until a picture comes of it."""
+        source = self._source
         if self._lost_s is None:
-            self._lost_s = now
+            self._lost_s = time.monotonic()
             self.interruptions += 1
             self._tell(Event("lost", f"{source.name} gives no pictures any more: trying again", time.time()))
-        source.close()
-        wait_s = next(self._delays)
-        if limit is not None:
-            left_s = self._lost_s + limit - now
-            if left_s <= 0:
-                raise DeviceError(f"{source.name} went away and did not come back for {limit:g} s (--give-up)")
-            wait_s = min(wait_s, left_s)
-        if self._stop.wait(wait_s):
-            return
-        try:
-            source.open()
-        except EdgefaceError:
-            return
+        while True:
+            source.close()
+            if self._stop.wait(self._pause_s(self._lost_s)):
+                return
+            with contextlib.suppress(EdgefaceError):
+                source.open()
+                return
+
+    def _pause_s(self, lost_s: float) -> float:
+        """Seconds to wait before the next attempt; DeviceError where there is to be none."""
+        pause_s, limit_s = next(self._delays), self._settings.give_up_s
+        if limit_s is None:
+            return pause_s
+        left_s = lost_s + limit_s - time.monotonic()
+        if left_s <= 0:
+            raise DeviceError(f"{self._source.name} went away and did not come back for {limit_s:g} s (--give-up)")
+        return min(pause_s, left_s)
 
     def _found(self) -> None:
         """A picture is there: whatever was lost is back."""

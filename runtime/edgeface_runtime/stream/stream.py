@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -163,12 +164,14 @@ class _Work:
         with self._lock:
             if self._threads or self._stop.is_set():
                 return
-            stages = (self._read, self._find, self._decide)
-            names = ("read", "find", "decide")
-            self._threads = [
-                threading.Thread(target=self._guarded, args=(stage,), name=f"edgeface-stream-{name}", daemon=True)
-                for stage, name in zip(stages, names, strict=True)
+            stages: list[tuple[str, Callable[[], None], Channel[Any]]] = [
+                ("read", self._read, self._frames),
+                ("find", self._find, self._tracked),
+                ("decide", self._decide, self.results),
             ]
+            for name, stage, out in stages:
+                name = f"edgeface-stream-{name}"
+                self._threads.append(threading.Thread(target=self._run, args=(stage, out), name=name, daemon=True))
             for thread in self._threads:
                 thread.start()
 
@@ -187,16 +190,19 @@ class _Work:
             return Event("hung", words, time.time())
         return None
 
-    def _guarded(self, stage: Callable[[], None]) -> None:
-        """Run a stage; an error ends the stream after the results that are there."""
+    def _run(self, stage: Callable[[], None], out: Channel[Any]) -> None:
+        """Run a stage to its end. An error ends the stream after the pictures that are past that stage."""
         try:
             stage()
         except BaseException as exc:
             self.error = self.error or exc
             self._stop.set()
-            self._frames.close()
-            self._tracked.close()
-            self.results.finish()
+            for channel in (self._frames, self._tracked):
+                if channel is out:
+                    break
+                channel.close()
+        finally:
+            out.finish()
 
     def _tell(self, event: Event) -> None:
         self.results.force(event)
@@ -213,7 +219,6 @@ class _Work:
                 self._meter.add("decode", took_ms)
                 if not self._frames.put((frame, took_ms)):
                     return
-        self._frames.finish()
 
     def _find(self) -> None:
         for frame, decode_ms in self._frames:
@@ -226,7 +231,6 @@ class _Work:
                 self._tracker.correct(faces)
             if not self._tracked.put((frame, self._tracker.tracks, took_ms)):
                 return
-        self._tracked.finish()
 
     def _search(self, frame: Frame) -> list[Face]:
         part, x, y = self._settings.part(frame.image)
@@ -248,7 +252,6 @@ class _Work:
                 self._showing.show(result, self.summary)
             if not self.results.put(result):
                 return
-        self.results.finish()
 
     def summary(self) -> StreamSummary:
         """See `Stream.summary`."""
