@@ -7,6 +7,7 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +90,6 @@ def stream(
     """Recognise the faces of a stream; says who comes and goes, and with --json one line a picture with faces."""
     from edgeface.cli.progress import bar
     from edgeface_runtime.stream import Stream, StreamSettings
-    from edgeface_runtime.stream.video import save_video
     from edgeface_runtime.stream.window import Window
 
     output = Output(json, quiet)
@@ -108,7 +108,7 @@ def stream(
             index = people.prepare(progress)
         if index["note"]:
             output.note(f"note: {index['note']}")
-        video = None if save is None else held.enter_context(save_video(save))
+        video = None if save is None else held.enter_context(_saving(output, save))
         window = held.enter_context(Window()) if show else None
         running = held.enter_context(
             Stream(
@@ -124,8 +124,20 @@ def stream(
         finally:
             running.close()
             _finish(output, running.summary())
-    if save is not None and save.exists():
-        output.wrote(save)
+
+
+@contextlib.contextmanager
+def _saving(output: Output, save: Path) -> Iterator[Video]:
+    """`save_video`, and a word of what was written, also after a signal."""
+    from edgeface_runtime.stream.video import save_video
+
+    video = None
+    try:
+        with save_video(save) as video:
+            yield video
+    finally:
+        if video is not None and video.saved:
+            output.wrote(save)
 
 
 def _part(text: str) -> tuple[int, int, int, int]:

@@ -27,6 +27,8 @@ class Video:
     def __init__(self, path: Path) -> None:
         self.pictures = 0
         """Pictures in the file."""
+        self.saved = False
+        """Whether the file is there under its own name."""
         self._path = path
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -102,6 +104,7 @@ def save_video(path: Path) -> Iterator[Video]:
             if video.pictures:
                 with atomic_path(path) as temporary:
                     (work / f"video{path.suffix.lower()}").replace(temporary)
+                video.saved = True
 
 
 def _fitted(image: Pixels, size: tuple[int, int]) -> Pixels:
