@@ -37,8 +37,7 @@ LIVE = "edgeface live"
 
 def scene() -> np.ndarray:
     """Drawn people with boxes and names, (720, 960, 3) uint8 BGR."""
-    picture = np.empty((720, 960, 3), np.uint8)
-    picture[:] = np.linspace((104, 92, 80), (48, 42, 36), 720)[:, None]
+    picture = np.full((720, 960, 3), (66, 58, 50), np.uint8)
     places = ((90, 90), (610, 70), (350, 390))
     for (left, top), identity, name, score in zip(places, (5, 7, 15), PEOPLE, SCORES, strict=True):
         right, bottom = left + 240, top + 280
@@ -107,7 +106,7 @@ def test_a_viewer_sees_the_stream(browser: Any) -> None:
     picture = scene()
     feed = Feed(picture)
     with LivePage("127.0.0.1", 0, limits=Limits(wait_s=1.0)) as page:
-        browser.resize(1280, 720)
+        browser.resize(1280, 790)
         browser.call("Page.navigate", url=page.url)
         browser.wait("location.pathname === '/' && location.search === '' && document.readyState === 'complete'")
         assert browser.run("document.cookie") == "", "no script can read the token"
