@@ -29,6 +29,7 @@ from edgeface.cli.engine import NoBuild, Signed
 from edgeface.cli.output import Json, Output, Quiet
 
 if TYPE_CHECKING:
+    from edgeface_runtime.serve import LivePage
     from edgeface_runtime.stream import Event, Stream, StreamSummary
     from edgeface_runtime.stream.video import Video
     from edgeface_runtime.stream.window import Window
@@ -77,6 +78,9 @@ def stream(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a video that is there.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Show it in a window; q ends it.")] = False,
+    serve: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Show it in browsers, such as at 127.0.0.1:8080.")
+    ] = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -98,6 +102,7 @@ def stream(
     if save is not None:
         _claim(save, force)
     with contextlib.ExitStack() as held:
+        page = None if serve is None else held.enter_context(_page(output, serve))
         recognizer = held.enter_context(
             open_recognizer(
                 output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
@@ -117,13 +122,27 @@ def stream(
                 people,
                 settings,
                 on_event=lambda event: _tell(output, event, running.rate is None),
+                publisher=page,
             )
         )
         try:
             _follow(output, running, video, window)
+        except BrokenPipeError:  # the reader, such as head, has gone: not an error
+            _forget_stdout()
         finally:
             running.close()
             _finish(output, running.summary())
+
+
+def _page(output: Output, address: str) -> LivePage:
+    """A page that shows the stream; its address with the token is said once."""
+    from edgeface_runtime.serve import LivePage, parse_address
+
+    page = LivePage(*parse_address(address))
+    if page.warning:
+        output.note(f"warning: {page.warning}")
+    sys.stderr.write(f"watch it at {page.url}\n")  # even when quiet: nobody could know the token
+    return page
 
 
 @contextlib.contextmanager
@@ -191,7 +210,7 @@ def _finish(output: Output, summary: StreamSummary) -> None:
         return
     if not _is_read():
         sys.stderr.write("nobody reads the output any more: the summary is left out\n")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered must not wait at exit
+        _forget_stdout()
         return
     output.record({"type": "summary", **summary.to_dict()})
     output.line(
@@ -210,6 +229,11 @@ def _finish(output: Output, summary: StreamSummary) -> None:
         for stage, times in summary.stages.items()
     ]
     output.table("milliseconds a picture", ("stage", "pictures", "p50", "p99", "mean"), rows)
+
+
+def _forget_stdout() -> None:
+    """What is still to be written goes nowhere: it must not wait, or fail, at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_read() -> bool:

@@ -375,6 +375,7 @@ FLAGS = [
     ("stream {bundle} {nobody} --gallery {gallery} --roi 1,2,3", "--roi takes left, top, right, bottom"),
     ("stream {bundle} {nobody} --gallery {gallery} --roi a,b,c,d", "--roi takes whole numbers"),
     ("stream {bundle} {nobody} --gallery {gallery} --save {new}.webm", "give a name that ends in .mp4 or .avi"),
+    ("stream {bundle} {nobody} --gallery {gallery} --serve 8080", "--serve takes HOST:PORT such as 127.0.0.1:8080"),
     ("stream {bundle} {nobody} --gallery {gallery} --save {text}/x.mp4", "cannot write {text}/x.mp4"),
     ("verify {other} {photo} {photo}", "carries no threshold: measure one with edgeface calibrate threshold"),
     ("enroll {bundle} Bob {photo} --gallery {text}/x.db", "{text}/x.db"),

@@ -47,7 +47,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "stream": (
         "BUNDLE SOURCE",
         "--gallery --threshold --detect-every --refresh --min-face --roi --realtime --max-frames --give-up --save "
-        "--force --show --no-build --require-signature",
+        "--force --show --serve --no-build --require-signature",
     ),
     "gallery list": ("", "--gallery"),
     "gallery delete": ("NAME", "--gallery"),

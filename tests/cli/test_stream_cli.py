@@ -12,6 +12,8 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,18 @@ def test_a_reader_that_has_stopped_reading_does_not_keep_the_end(chain: Any, fil
     assert "nobody reads the output any more: the summary is left out" in errors
 
 
+def test_a_reader_that_goes_away_ends_it_without_an_error(chain: Any, film: Any) -> None:
+    with start(chain, film(1500), "--json") as child:
+        assert child.stdout is not None and child.stderr is not None
+        try:
+            child.stdout.readline()
+            child.stdout.close()
+            assert child.wait(60) == 0
+            assert child.stderr.read() == ""
+        finally:
+            child.kill()
+
+
 def unread(handle: int) -> int:
     """Bytes that wait in a pipe."""
     count = array.array("i", [0])
@@ -189,3 +203,33 @@ def test_a_source_that_does_not_answer_does_not_keep_the_end(chain: Any, tmp_pat
     os.close(writer)
     assert child.returncode == 130
     assert errors.splitlines()[0] == f"{pipe} does not answer: it was left behind"
+
+
+def test_the_page_shows_what_is_streamed(chain: Any, film: Any) -> None:
+    """Address and token come on stderr; the state behind them is the stream's, the picture a JPEG of its size."""
+    with start(chain, film(1500), "--realtime", "--serve", "127.0.0.1:0", "--quiet") as child:
+        assert child.stdout is not None and child.stderr is not None
+        try:
+            said = child.stderr.readline()
+            assert said.startswith("watch it at http://127.0.0.1:")
+            page, token = said.split()[-1].split("/?")
+            assert "Ann came" in child.stdout.readline()
+            seen, picture = {}, b""
+            deadline = time.monotonic() + 60
+            while not (picture and seen.get("faces")):
+                picture = urllib.request.urlopen(f"{page}/frame.jpg?{token}", timeout=30).read()
+                data = json.load(urllib.request.urlopen(f"{page}/state.json?{token}", timeout=30))
+                seen = data["state"]
+                assert time.monotonic() < deadline
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"{page}/state.json", timeout=30)
+            child.terminate()
+            child.communicate(timeout=30)
+        finally:
+            child.kill()
+    assert child.returncode == 130
+    assert [face["name"] for face in seen["faces"]] == ["Ann"]
+    assert {"decode", "detect", "track", "whole"} <= set(seen["stages"]) and seen["fps"] > 0 and seen["drops"] >= 0
+    assert data["events"][0]["kind"] == "came"
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (256, 320, 3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +75,42 @@ def test_a_video_gives_its_pictures(scene: Scene, film: Film) -> None:
     source.close()
     source.close()
     assert source.read() is None
+
+
+class Camera(http.server.BaseHTTPRequestHandler):
+    """A network camera: JPEG after JPEG, until it hangs up."""
+
+    picture = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for _ in range(15):
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(self.picture)}\r\n\r\n"
+            self.wfile.write(head.encode() + self.picture + b"\r\n")
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def test_a_network_camera_that_hangs_up_is_lost_and_can_be_opened_again(scene: Scene) -> None:
+    Camera.picture = cv2.imencode(".jpg", scene((1, 100, 60)))[1].tobytes()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_source(f"http://me:secret@127.0.0.1:{server.server_port}/live.mjpg")
+        for _ in range(2):
+            source.open()
+            assert source.live and source.fps is None and "secret" not in source.name
+            read = 0
+            while (image := source.read()) is not None:
+                assert np.abs(image.astype(int) - scene((1, 100, 60))).mean() < 5
+                read += 1
+            assert read >= 14
+        source.close()
+        server.shutdown()
+    with pytest.raises(DeviceError, match=r"http://127\.0\.0\.1:\d+/live\.mjpg cannot be opened"):
+        source.open()
 
 
 def test_a_folder_is_read_by_name_and_says_what_it_cannot_read(scene: Scene, tmp_path: Path) -> None:

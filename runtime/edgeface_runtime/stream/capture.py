@@ -72,8 +72,7 @@ class Capture:
         if self._capture is None:
             return None
         try:
-            with _silent():
-                there, image = self._capture.read()
+            there, image = self._capture.read()
         except cv2.error as exc:
             raise InputError(f"{self.name} gives no picture: {exc.err}") from exc
         if not there or image is None or image.size == 0:
