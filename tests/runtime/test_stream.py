@@ -219,14 +219,16 @@ def test_a_source_that_hangs_does_not_keep_the_end(
     spots: Any, scene: Scene, camera: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
-    answer = threading.Event()
+    hanging, answer = threading.Event(), threading.Event()
 
     def hang() -> None:
+        hanging.set()
         answer.wait(30)
 
     told: list[Event] = []
     stream = Stream(spots, camera(scene((1, 100, 60)), hang), on_event=told.append)
     next(stream)
+    assert hanging.wait(20)
     left = [thread for thread in threading.enumerate() if thread.name == "edgeface-stream-read"]
     stream.close()
     assert [event.kind for event in told if event.kind == "hung"] == ["hung"]

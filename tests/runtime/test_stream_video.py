@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,18 @@ def test_without_a_screen_a_window_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("QT_QPA_PLATFORM", "xcb")
     with pytest.raises(DeviceError, match="--show needs a screen"):
         Window()
+
+
+def test_a_window_ends_with_q_esc_or_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OpenCV's window functions replaced: no screen is needed."""
+    shown: list[int] = []
+    keys, visible = [-1, ord("x"), ord("q"), 27, -1], [1.0, 1.0, 1.0, 1.0, 0.0]
+    monkeypatch.setattr("subprocess.run", lambda *args, **kwargs: subprocess.CompletedProcess(args, 0))
+    monkeypatch.setattr(cv2, "namedWindow", lambda *args: None)
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: shown.append(-1))
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append(int(image[0, 0, 0])))
+    monkeypatch.setattr(cv2, "waitKey", lambda delay: keys[len(shown) - 1])
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, what: visible[len(shown) - 1])
+    with Window() as window:
+        assert [window.show(shade(n)) for n in range(5)] == [True, True, False, False, False]
+    assert shown == [0, 1, 2, 3, 4, -1]

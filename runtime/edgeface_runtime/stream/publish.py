@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -31,10 +32,12 @@ class Showing:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._latest: deque[dict[str, Any]] = deque(maxlen=LATEST)
+        self._lock = threading.Lock()
 
     def tell(self, event: Event) -> None:
-        """An event to be shown."""
-        self._latest.append(event.to_dict())
+        """An event to be shown; called from several threads."""
+        with self._lock:
+            self._latest.append(event.to_dict())
 
     def show(self, result: StreamResult, summary: Callable[[], StreamSummary]) -> None:
         """A picture to be shown; `summary` of the stream so far is asked for only when somebody looks."""
@@ -43,5 +46,7 @@ class Showing:
         if self._publisher.wanted():
             so_far = summary()
             stages = {stage: {"p50_ms": t.p50_ms, "p99_ms": t.p99_ms} for stage, t in so_far.stages.items()}
-            more = {"fps": so_far.fps, "drops": so_far.dropped, "stages": stages, "events": list(self._latest)}
+            with self._lock:
+                events = list(self._latest)
+            more = {"fps": so_far.fps, "drops": so_far.dropped, "stages": stages, "events": events}
             self._publisher.publish(lambda: as_jpeg(result.draw()), {**result.to_dict(), **more})
