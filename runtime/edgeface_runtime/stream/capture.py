@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,8 +92,10 @@ class Capture:
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """OpenCV says nothing on stderr meanwhile: what went wrong is said in one line by whoever asked."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4 has the function at its top, OpenCV 5 in a module of its own.
+    logs: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    level = logs.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logs.setLogLevel(level)
