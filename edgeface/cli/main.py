@@ -29,6 +29,7 @@ from edgeface.cli import (
     inspect,
     prune,
     reproduce,
+    stream,
     train,
 )
 from edgeface.cli.output import printable
@@ -73,6 +74,7 @@ MODULES = (
     compare,
     doctor,
     device,
+    stream,
     benchmark,
     demo,
     reproduce,

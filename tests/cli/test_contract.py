@@ -44,6 +44,11 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "enroll": ("BUNDLE NAME IMAGE...", "--gallery --no-build --require-signature"),
     "identify": ("BUNDLE IMAGE...", "--gallery --top --no-build --require-signature"),
     "verify": ("BUNDLE A B", "--no-build --require-signature"),
+    "stream": (
+        "BUNDLE SOURCE",
+        "--gallery --threshold --detect-every --refresh --min-face --roi --realtime --max-frames --give-up --save "
+        "--force --show --serve --no-build --require-signature",
+    ),
     "gallery list": ("", "--gallery"),
     "gallery delete": ("NAME", "--gallery"),
     "bundle import": (
