@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import FaceResult, ImageResult
 
-__all__ = ["AllowCpu", "Backend", "Device", "Precision", "Threads", "register"]
+__all__ = [
+    "AllowCpu",
+    "Backend",
+    "Bundle",
+    "Device",
+    "Limit",
+    "MinFace",
+    "Precision",
+    "Threads",
+    "open_recognizer",
+    "register",
+]
 
 MOST_NAMES = 4
 """Regions shown by name in a table; `--json` has all."""
@@ -59,7 +70,7 @@ def enroll(
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
     output = Output(json, quiet)
-    with _open(
+    with open_recognizer(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
@@ -94,7 +105,7 @@ def identify(
 
     output = Output(json, quiet)
     with (
-        _open(
+        open_recognizer(
             output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
         ) as recognizer,
         recognizer.open_gallery(gallery, cache=cache) as people,
@@ -168,7 +179,7 @@ def verify(
 ) -> None:
     """Whether two pictures show one person. Exit code 1 when they do not."""
     output = Output(json, quiet)
-    with _open(
+    with open_recognizer(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         result = recognizer.verify(a, b, threshold, largest=largest)
@@ -187,7 +198,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _open(
+def open_recognizer(
     output: Output,
     bundle: Path,
     backend: str,
@@ -199,6 +210,7 @@ def _open(
     no_build: bool,
     signed_by: Path | None,
 ) -> Recognizer:
+    """A bundle loaded as the flags say; what ran in place of what was asked for is said."""
     from edgeface_runtime.recognizer import Recognizer
 
     recognizer = Recognizer.from_bundle(

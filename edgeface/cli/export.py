@@ -62,6 +62,9 @@ def export(
     keep_pattern: Annotated[
         bool, typer.Option("--keep-pattern", help="Keep the pattern head: results then say which part is covered.")
     ] = False,
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Keep the weights of the FP32 graph as FP16: half the file.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a bundle that is there; write what misses its gate, and say so.")
     ] = False,
@@ -98,6 +101,7 @@ def export(
             opset=opset,
             dictionary=parts,
             keep_pattern=keep_pattern,
+            half_weights=half_weights,
             int8=None if int8 is None else replace(int8, progress=progress),
         )
     output.wrote(out)

@@ -12,6 +12,7 @@ from edgeface.cli import (
     data,
     demo,
     device,
+    distill,
     doctor,
     evaluate,
     export,
@@ -19,6 +20,7 @@ from edgeface.cli import (
     inspect,
     prune,
     reproduce,
+    stream,
     train,
 )
 from edgeface.cli.start import new_app, run
@@ -29,6 +31,7 @@ app = new_app()
 
 MODULES = (
     train,
+    distill,
     convert,
     prune,
     evaluate,
@@ -38,6 +41,7 @@ MODULES = (
     compare,
     doctor,
     device,
+    stream,
     benchmark,
     demo,
     reproduce,

@@ -47,6 +47,12 @@ class Output:
         if self.as_json:
             sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
+    def record(self, data: Any) -> None:
+        """One of many results as one line of JSON on stdout, at once, when --json was given."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n")
+            sys.stdout.flush()
+
     def line(self, text: str) -> None:
         """A line of the result on stdout, unless --json was given."""
         if not self.as_json:

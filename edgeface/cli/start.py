@@ -21,7 +21,7 @@ from edgeface_runtime.errors import EXTRAS, EdgefaceError, InputError, MissingEx
 __all__ = ["DEVICE", "new_app", "run"]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-DEVICE = {"enroll": "device", "identify": "device", "verify": "device"}
+DEVICE = {"enroll": "device", "identify": "device", "verify": "device", "stream": "stream"}
 """First word of a command -> the module that has it."""
 
 

@@ -12,7 +12,11 @@ __all__ = ["LAST_NAME", "LOG_NAME", "MODEL_NAME", "RUN_NAME", "STATE_NAME", "cla
 RUN_NAME, STATE_NAME, LOG_NAME = "run.json", "state.safetensors", "log.jsonl"
 LAST_NAME, MODEL_NAME = "last.safetensors", "model.safetensors"
 NAMES = (RUN_NAME, STATE_NAME, LAST_NAME, MODEL_NAME, LOG_NAME)
-KINDS = {"edgeface-segmenter-run": "segmenter", "edgeface-dictionary-run": "dictionary"}
+KINDS = {
+    "edgeface-segmenter-run": "segmenter",
+    "edgeface-dictionary-run": "dictionary",
+    "edgeface-distillation-run": "distilled",
+}
 """Format of `run.json`: the stage it is of, where the settings in it name none."""
 
 

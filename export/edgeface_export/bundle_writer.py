@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgeface.models import Checkpoint, CheckpointMeta, count
 from edgeface_export.bundle_place import bundle_folder, check_place
 from edgeface_export.dictionary_export import DictionaryParts, check_fit, export_dictionary, write_parts
+from edgeface_export.half_weights import store_half
 from edgeface_export.int8_export import Int8Settings
 from edgeface_export.judge import Judge, Judging
 from edgeface_export.memory import peak_memory
@@ -50,6 +51,7 @@ def write_bundle(
     measure_memory: bool = True,
     dictionary: DictionaryParts | None = None,
     keep_pattern: bool = False,
+    half_weights: bool = False,
     int8: Int8Settings | None = None,
 ) -> Manifest:
     """Export `checkpoint` at each precision, judge each on real faces, and write the bundle `out`.
@@ -65,6 +67,7 @@ def write_bundle(
         measure_memory: in a process of its own; without it, and with `created`, a network gives the same bytes.
         dictionary: segmenter and masks of a dictionary model; trunk and head are then written as graphs too.
         keep_pattern: keep the pattern head of a network trained with one: results say which part is covered.
+        half_weights: keep the weights of the FP32 graph as FP16; it is judged like that.
         int8: how to calibrate, where int8 is among the precisions.
 
     Raises:
@@ -85,6 +88,8 @@ def write_bundle(
         exported = (
             export_onnx(model, main, opset, keep_pattern=True) if keep_pattern else export_onnx(model, main, opset)
         )
+        if half_weights:
+            store_half(main)
         parity = {"fp32": compare(model, main, few, gate).to_dict()}
         notes: dict[str, Any] = {
             "opset": opset,
@@ -92,6 +97,8 @@ def write_bundle(
             "torch": str(torch.__version__),
             "onnx": str(onnx.__version__),
         }
+        if half_weights:
+            notes["fp32_weights"] = "fp16"
         parts = () if dictionary is None else write_parts(model, folder, opset)
         if len(wanted) > 1:
             drift, made = write_variants(folder, wanted, Judge(main, judging), int8, parts)

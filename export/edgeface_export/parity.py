@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgeface.models import FaceNet
 from edgeface_calibration.drift import cosines
 from edgeface_export.graph import BATCH, open_session
+from edgeface_export.half_weights import expand_half
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import ArtefactError, EdgefaceError, GateError, InputError
 from edgeface_runtime.files import require_file
@@ -164,7 +165,7 @@ def embed_onnx(
 
 
 def load_graph(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file.
+    """Read an ONNX file, weights stored as FP16 made FP32 again.
 
     Raises:
         InputError: it is missing.
@@ -176,7 +177,7 @@ def load_graph(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(proto)
     except (DecodeError, onnx.checker.ValidationError) as exc:
         raise ArtefactError(f"{path} is not a readable ONNX graph ({_first_line(exc)}): export it again") from exc
-    return proto
+    return expand_half(proto)
 
 
 def _first_line(exc: BaseException) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeface_runtime.image import read_image
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import Embeddings, FaceResult, ImageResult, Verification
+    from edgeface_runtime.stream import Stream, StreamResult, StreamSettings
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ _HOMES = {
     "image": ("read_image",),
     "recognizer": ("Recognizer",),
     "results": ("Embeddings", "FaceResult", "ImageResult", "Verification"),
+    "stream": ("Stream", "StreamResult", "StreamSettings"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -52,6 +54,9 @@ __all__ = [
     "ImageResult",
     "Manifest",
     "Recognizer",
+    "Stream",
+    "StreamResult",
+    "StreamSettings",
     "Verification",
     "__version__",
     "open_backend",

@@ -212,9 +212,10 @@ class Recognizer(Closing):
             ImageError: the picture cannot be read.
         """
         pixels = pixels_of(image)
-        return self._embed_faces(pixels, self._find(pixels))
+        return self._embed_faces(pixels, self.find(pixels))
 
-    def _find(self, pixels: Pixels) -> list[Face]:
+    def find(self, pixels: Pixels) -> list[Face]:
+        """The faces of a picture, (H, W, 3) uint8 BGR, without embedding them; the most prominent first."""
         with self._lock:
             if self._closed:
                 raise InputError(f"the recogniser of {self.bundle.source} is closed: open it again")
@@ -224,9 +225,14 @@ class Recognizer(Closing):
         return detector.detect(pixels)
 
     def _embed_faces(self, pixels: Pixels, faces: Sequence[Face]) -> list[FaceResult]:
+        return self.embed_cut(faces, [self.cut(pixels, face) for face in faces])
+
+    def embed_cut(
+        self, faces: Sequence[Face], cut: Sequence[tuple[Pixels, npt.NDArray[np.float64]]]
+    ) -> list[FaceResult]:
+        """Embed faces that are cut out already: `cut` of each. Raises as `embed`."""
         if not faces:
             return []
-        cut = [self._cut(pixels, face) for face in faces]
         crops = np.stack([crop for crop, _ in cut])
         embeddings = self.embed(crops)
         shares, features, patterns = embeddings.covered_share, embeddings.features, embeddings.patterns
@@ -248,8 +254,12 @@ class Recognizer(Closing):
             for i, face in enumerate(faces)
         ]
 
-    def _cut(self, pixels: Pixels, face: Face) -> tuple[Pixels, npt.NDArray[np.float64]]:
-        """The crop the network wants, (H, W, 3) uint8 BGR, and the landmarks in it, (5, 2) pixels."""
+    def cut(self, pixels: Pixels, face: Face) -> tuple[Pixels, npt.NDArray[np.float64]]:
+        """The crop the network wants, (H, W, 3) uint8 BGR, and the landmarks in it, (5, 2) pixels.
+
+        Raises:
+            FaceError: the landmarks coincide, or the box of a box crop lies outside the picture.
+        """
         spec = self.bundle.manifest.input
         size = (spec.height, spec.width)
         if self.bundle.manifest.crop == "box":
@@ -265,7 +275,7 @@ class Recognizer(Closing):
             FaceError: no face, or several and not `largest`.
         """
         pixels = pixels_of(image)
-        faces = self._find(pixels)
+        faces = self.find(pixels)
         where = source_of(image) or "the picture"
         if not faces:
             raise FaceError(f"no face found in {where}: use a picture with a face of {self._min_face} pixels or more")
@@ -281,7 +291,7 @@ class Recognizer(Closing):
             ArtefactError: the gallery is of another model.
             InputError: the name cannot be used, or the gallery cannot be written.
         """
-        self._check(gallery)
+        self.check_gallery(gallery)
         return self.add(gallery, name, images, self.prepare(images, largest))
 
     def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
@@ -316,7 +326,7 @@ class Recognizer(Closing):
             ArtefactError: the gallery is damaged or of another model.
             ServerError: the gallery's server cannot be reached, and there is no copy.
         """
-        self._check(gallery)
+        self.check_gallery(gallery)
         limit = self.threshold(threshold)
         if top < 1:
             raise InputError(f"--top is {top}: give at least 1")
@@ -324,20 +334,35 @@ class Recognizer(Closing):
             found = self.analyse(image)
         except ImageError as exc:
             return ImageResult(source_of(image), "unreadable", str(exc), (), limit, self.describe(), gallery.source())
-        faces = []
-        refused = ""
-        for face in found:
-            ranked = self._search(gallery, face, top)
-            best = ranked.candidates[0] if ranked.candidates else None
-            match = best.name if best is not None and best.score >= limit.value else None
-            faces.append(replace(face, candidates=ranked.candidates, match=match, note=ranked.note))
-            refused = refused or ranked.refused
+        faces, refused = self.match(found, gallery, limit, top)
         status, message = _outcome(len(faces))
         if refused:
             status, message = "refused", refused
         return ImageResult(source_of(image), status, message, tuple(faces), limit, self.describe(), gallery.source())
 
-    def _check(self, gallery: GalleryLike) -> None:
+    def match(
+        self, faces: Sequence[FaceResult], gallery: GalleryLike, limit: Threshold, top: int = 5
+    ) -> tuple[list[FaceResult], str]:
+        """Look embedded faces up in a gallery of this model.
+
+        Returns:
+            The faces with `candidates`, `match` and `note`; and why covered ones were not compared, if so, in one
+            line.
+
+        Raises:
+            ArtefactError: the gallery is damaged.
+        """
+        matched = []
+        refused = ""
+        for face in faces:
+            ranked = self._search(gallery, face, top)
+            best = ranked.candidates[0] if ranked.candidates else None
+            name = best.name if best is not None and best.score >= limit.value else None
+            matched.append(replace(face, candidates=ranked.candidates, match=name, note=ranked.note))
+            refused = refused or ranked.refused
+        return matched, refused
+
+    def check_gallery(self, gallery: GalleryLike) -> None:
         """Raise ArtefactError unless the gallery is this model's, with its features where it has any."""
         gallery.check_model(self.bundle.model_id)
         entry = self.bundle.manifest.dictionary

@@ -122,7 +122,7 @@ def test_a_photograph_is_cut_onto_arcfaces_template(
     crop = cv2.imread(str(crops / "Ann" / "Ann_0001.jpg"))
     with Recognizer.from_bundle(imported[0], threads=1) as recognizer:
         image = cv2.imread(str(chain.photo))
-        wanted, _ = recognizer._cut(image, recognizer._find(image)[0])
+        wanted, _ = recognizer.cut(image, recognizer.find(image)[0])
     coded = cv2.imdecode(cv2.imencode(".jpg", wanted, [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR)
     template = recognizer.bundle.manifest.template
     with Pictures(photos, (112, 112), template, detect=True) as pictures:

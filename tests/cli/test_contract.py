@@ -44,6 +44,11 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "enroll": ("BUNDLE NAME IMAGE...", "--gallery --cache --no-build --require-signature"),
     "identify": ("BUNDLE IMAGE...", "--gallery --cache --top --no-build --require-signature"),
     "verify": ("BUNDLE A B", "--no-build --require-signature"),
+    "stream": (
+        "BUNDLE SOURCE",
+        "--gallery --cache --threshold --detect-every --refresh --min-face --roi --realtime --max-frames --give-up "
+        "--save --force --show --serve --no-build --require-signature",
+    ),
     "gallery list": ("", "--gallery --cache"),
     "gallery delete": ("NAME", "--gallery --cache"),
     "bundle import": (

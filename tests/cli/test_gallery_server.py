@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,12 +36,20 @@ def test_a_fleets_gallery_from_enrolment_to_deletion(cli: Cli, chain: Any, lite_
     assert stale.err == f"{facts['reason']}; answered by the copy {copy}, stale since {facts['stale_since']}\n"
     listed = cli("gallery", "list", "--gallery", gallery, "--cache", copy)
     assert listed.code == 0 and "Ada" in listed.out and "answered by the copy" in listed.err
+    (tmp_path / "street").mkdir()
+    shutil.copy(photo, tmp_path / "street")
+    stream = ("stream", chain.bundle, tmp_path / "street", "--threshold", ".9", "--json", "--quiet")
+    ran = cli(*stream, "--gallery", gallery, "--cache", copy)
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert ran.code == 0 and ran.err.startswith(facts["reason"])
+    assert [line["kind"] for line in lines if line["type"] == "event"][:2] == ["stale", "came"]
     for command in (
         ("enroll", chain.bundle, "Bob", photo, "--gallery", gallery, "--cache", copy),
         ("enroll", chain.bundle, "Bob", photo, "--gallery", gallery),
         ("identify", chain.bundle, photo, "--gallery", gallery, "--threshold", ".9"),
         ("gallery", "delete", "Ada", "--gallery", gallery, "--cache", copy),
         ("gallery", "list", "--gallery", gallery),
+        (*stream, "--gallery", gallery),
     ):
         refused = cli(*command)
         assert (refused.code, refused.out, refused.err.count("\n")) == (3, "", 1)
@@ -50,5 +60,5 @@ def test_a_fleets_gallery_from_enrolment_to_deletion(cli: Cli, chain: Any, lite_
     assert deleted.code == 1 and deleted.data["removed"] == 1 and "compacts" in deleted.data["pending"]
     with open_gallery(gallery, cache=copy) as left:
         assert left.count() == 0
-    assert b"Ada" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"Ada" not in b"".join(path.read_bytes() for path in tmp_path.glob("copy*"))
     assert cli(*asked).code == 1

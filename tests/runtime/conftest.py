@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeface_runtime.align import TEMPLATE
+from edgeface_runtime.backends import open_backend
 from edgeface_runtime.backends.driver import require_gpu
+from edgeface_runtime.bundle import open_bundle
+from edgeface_runtime.detect import Face
 from edgeface_runtime.engine import Profile, Sidecar, write_sidecar
-from edgeface_runtime.errors import DeviceError
+from edgeface_runtime.errors import DeviceError, EdgefaceError
 from edgeface_runtime.files import sha256_file
 from edgeface_runtime.manifest import Manifest, write_manifest
+from edgeface_runtime.recognizer import Recognizer
+from edgeface_runtime.results import Embeddings
 
 
 def write_tiny_onnx(path: Path, seed: int = 0, size: int = 512, half: bool = False) -> np.ndarray:
@@ -133,3 +139,123 @@ def build_rtx() -> Callable[[Path, Path], None]:
         )
 
     return build
+
+
+def smooth_face(seed: int) -> np.ndarray:
+    """(112, 96, 3) uint8: a face of soft blotches and finer ones, nowhere dark, that optical flow can follow."""
+    import cv2
+
+    rng = np.random.default_rng(seed)
+    coarse = cv2.resize(rng.integers(90, 230, (9, 8, 3)).astype(np.float32), (96, 112), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(rng.normal(0, 20, (45, 38)).astype(np.float32), (96, 112), interpolation=cv2.INTER_CUBIC)
+    return (coarse + fine[..., None]).clip(60, 255).astype(np.uint8)
+
+
+@dataclass
+class SpotFinder:
+    """Finds faces where pictures are not black, and counts how often it was asked."""
+
+    asked: int = 0
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        import cv2
+
+        self.asked += 1
+        count, _, stats, _ = cv2.connectedComponentsWithStats((image.max(axis=2) > 40).astype(np.uint8))
+        faces = []
+        for x, y, width, height, area in stats[1:count]:
+            if area > 2000:
+                box = np.array([x, y, x + width, y + height], np.float32)
+                points = TEMPLATE * (width / 96, height / 112) + (x, y)
+                faces.append(Face(box, points.astype(np.float32), 0.9))
+        return faces
+
+    def close(self) -> None:
+        pass
+
+
+class CountingRecognizer(Recognizer):
+    """The tiny network; `embedded` counts the faces it embedded."""
+
+    embedded = 0
+
+    def embed(self, crops: np.ndarray) -> Embeddings:
+        self.embedded += len(crops)
+        return super().embed(crops)
+
+
+@pytest.fixture
+def spots(tiny_bundle: Callable[..., Path]) -> Iterator[CountingRecognizer]:
+    """A recogniser that finds what is not black, by a real network of known weights."""
+    bundle = open_bundle(tiny_bundle(outputs=("embedding",), masking="none"))
+    backend = open_backend("onnxruntime", bundle.model_path(), threads=1)
+    with CountingRecognizer(bundle, backend, detector=SpotFinder()) as recognizer:
+        yield recognizer
+
+
+@pytest.fixture
+def scene() -> Callable[..., np.ndarray]:
+    """Draws a picture: faces, as (seed, x, y), on black."""
+
+    def draw(*faces: tuple[int, int, int], size: tuple[int, int] = (240, 320)) -> np.ndarray:
+        image = np.zeros((*size, 3), np.uint8)
+        for seed, x, y in faces:
+            image[y : y + 112, x : x + 96] = smooth_face(seed)
+        return image
+
+    return draw
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Callable[..., Path]:
+    """Writes pictures as a video of 25 a second."""
+    import cv2
+
+    def write(images: Iterable[np.ndarray], name: str = "film.avi") -> Path:
+        path, writer = tmp_path / name, None
+        for image in images:
+            if writer is None:
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, image.shape[1::-1])
+                assert writer.isOpened()
+            writer.write(image)
+        assert writer is not None
+        writer.release()
+        return path
+
+    return write
+
+
+class FakeCamera:
+    """A source whose pictures are given: one after another. None is the camera going away; a DeviceError fails to
+    open, other errors fail to be read."""
+
+    related = True
+    fps: float | None = None
+    expected: int | None = None
+
+    def __init__(self, *script: object, live: bool = True) -> None:
+        self.name = self.label = "the fake camera"
+        self.live = live
+        self.script = list(script)
+        self.opened = self.closed = 0
+
+    def open(self) -> None:
+        self.opened += 1
+        if self.script and isinstance(self.script[0], DeviceError):
+            raise self.script.pop(0)  # type: ignore[misc]
+
+    def read(self) -> np.ndarray | None:
+        step = self.script.pop(0) if self.script else None
+        if isinstance(step, Callable):  # type: ignore[arg-type]
+            step = step()
+        if isinstance(step, EdgefaceError):
+            raise step
+        return step  # type: ignore[return-value]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def camera() -> type[FakeCamera]:
+    return FakeCamera

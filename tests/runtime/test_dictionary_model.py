@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.manifest import read_manifest, write_manifest
 from edgeface_runtime.recognizer import Recognizer
 from edgeface_runtime.regions import Region
+from edgeface_runtime.stream import Event, Stream, StreamSettings
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -313,6 +315,32 @@ def test_too_large_a_gallery_refuses_covered_faces_only(
     assert (covered.match, covered.candidates, covered.note) == (None, (), "covered, and the gallery is too large")
     assert free.match == "cyd"
     assert recognizer.identify(crop(2), people, threshold=0.9).status == "ok"
+
+
+def test_a_stream_says_what_identify_says(
+    recognizer: Recognizer, people: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, picture in (("a", crop(1, "l")), ("b", crop(2)), ("c", crop(1, "u"))):
+        assert cv2.imwrite(str(folder / f"{name}.png"), picture)
+    settings = StreamSettings(threshold=0.9)
+    with Stream(recognizer, folder, people, settings) as stream:
+        for result in stream:
+            (face,) = result.faces
+            wanted = recognizer.identify(result.frame.source, people, threshold=0.9).faces[0]
+            assert face.decided is not None
+            assert (face.name, face.score) == (wanted.match, pytest.approx(wanted.candidates[0].score))
+            assert (face.decided.discarded, face.decided.covered_share) == (wanted.discarded, wanted.covered_share)
+            assert face.to_dict()["discarded"] == list(wanted.discarded)
+    assert stream.summary().handled == 3
+    monkeypatch.setattr(dictionary_model, "MAX_MASKED", 2)
+    told: list[Event] = []
+    with Stream(recognizer, folder, people, settings, on_event=told.append) as stream:
+        names = [result.faces[0].name for result in stream]
+    assert names == [None, "cyd", None]
+    refused = [event.message for event in told if event.kind == "refused"]
+    assert len(refused) == 1 and "a covered face is compared with at most 2" in refused[0], "said once"
 
 
 def test_with_nothing_left_nobody_matches(dictionary_bundle: DictionaryBundle, tmp_path: Path) -> None:

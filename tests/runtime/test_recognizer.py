@@ -262,7 +262,7 @@ def test_faces_are_aligned_onto_the_bundles_own_template(tiny_bundle: MakeBundle
     pixels = np.random.default_rng(1).integers(1, 256, (112, 96, 3), dtype=np.uint8)
     face = Face(np.array([0, 0, 96, 112], np.float32), np.asarray(TEMPLATE, np.float32), 1.0)
     with Recognizer.from_bundle(moved) as recognizer:
-        crop, points = recognizer._cut(pixels, face)
+        crop, points = recognizer.cut(pixels, face)
     wanted = np.zeros_like(pixels)
     wanted[:-7, 5:] = pixels[7:, :-5]
     assert np.abs(crop[:-8, 6:].astype(int) - wanted[:-8, 6:]).max() <= 1

@@ -1,0 +1,100 @@
+"""What makes a distillation this run and no other: `run.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgeface.distillation.settings import DistillSettings
+from edgeface.models import ArchSpec, load_checkpoint
+from edgeface.models.digest import weights_digest
+from edgeface.training.run_folder import RUN_NAME
+from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.files import write_json
+
+__all__ = ["DistillRun", "read_run", "write_run"]
+
+FORMAT, VERSION = "edgeface-distillation-run", 1
+
+
+@dataclass(frozen=True)
+class DistillRun:
+    """Settings, and what they are applied to."""
+
+    settings: DistillSettings
+    data: str
+    """The data sets in words."""
+    data_digest: str
+    teacher: str
+    teacher_digest: str
+    start: str
+    start_digest: str
+
+    @staticmethod
+    def of(
+        settings: DistillSettings,
+        words: str,
+        digests: Sequence[str],
+        teacher: Path,
+        init: ArchSpec | Path,
+        mask: str | None,
+        patterns: int,
+    ) -> DistillRun:
+        """Of what is asked for now; raises as `load_checkpoint`."""
+        if isinstance(init, ArchSpec):
+            begin, name = json.dumps(init.to_dict(), sort_keys=True), init.name
+        else:
+            begin, name = weights_digest(load_checkpoint(init).model), init.name
+        return DistillRun(
+            settings,
+            words,
+            _sha(*digests),
+            teacher.name,
+            weights_digest(load_checkpoint(teacher).model),
+            f"{name}, mask {mask or 'as it is'}, patterns {patterns}",
+            _sha(begin, str(mask), str(patterns)),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all that must stay the same when the run is resumed."""
+        same = {key: value for key, value in self.settings.to_dict().items() if key not in self.settings.FREE}
+        return _sha(json.dumps(same, sort_keys=True), self.data_digest, self.teacher_digest, self.start_digest)
+
+    def refuse_other(self, other: DistillRun, folder: Path) -> None:
+        """Raise InputError, in one line, if `other` (what is asked for now) is another run."""
+        found = self.settings.differences(other.settings)
+        for name in ("data", "teacher", "start"):
+            if getattr(self, f"{name}_digest") != getattr(other, f"{name}_digest"):
+                found.append(f"{name} {getattr(self, name)}, now {getattr(other, name)}")
+        if found:
+            raise InputError(
+                f"cannot resume {folder}: it was made with {'; '.join(found)}: "
+                "use the same, or another --out for a new run"
+            )
+
+
+def write_run(folder: Path, run: DistillRun) -> None:
+    """Write `run.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = {"format": FORMAT, "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
+    write_json(folder / RUN_NAME, data)
+
+
+def read_run(folder: Path) -> DistillRun:
+    """Read `run.json`; raises ArtefactError if it is damaged, of another version, or of another kind of run."""
+    path = folder / RUN_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.pop("format") != FORMAT or data.pop("version") != VERSION:
+            raise ValueError("not a distillation of this version")
+        return DistillRun(**{**data, "settings": DistillSettings.from_dict(data["settings"])})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise ArtefactError(f"{path} is damaged or of another kind ({exc}): start a new run") from exc
+
+
+def _sha(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
