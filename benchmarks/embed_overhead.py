@@ -68,13 +68,12 @@ def measure(recognizer: Recognizer, session: onnxruntime.InferenceSession, size:
             seconds[number, side], busy[number, side] = time.perf_counter() - start, time.thread_time() - began
     ours, bare = (seconds * 1e3).T
     own = np.median(busy[:, 0]) / np.median(busy[:, 1])
-    ratio = float(np.median(ours) / np.median(bare))
     quartiles = [np.percentile(values, (25, 75)) for values in (ours, bare)]
-    pairs = np.percentile(ours / bare, (25, 75))
+    low, ratio, high = np.percentile(ours / bare, (25, 50, 75))  # of pairs: the machine's speed may change meanwhile
     print(
         f"batch {size}: runtime {np.median(ours):.2f} ms ({quartiles[0][0]:.2f}-{quartiles[0][1]:.2f}), bare session "
         f"{np.median(bare):.2f} ms ({quartiles[1][0]:.2f}-{quartiles[1][1]:.2f}); {ratio:.3f} times its time "
-        f"(pairs {pairs[0]:.3f}-{pairs[1]:.3f}), to reach {GATE}; by processor time of the calling "
+        f"({low:.3f}-{high:.3f}, of pairs), to reach {GATE}; by processor time of the calling "
         f"thread {own:.3f}; {rounds} rounds"
     )
     return int(ratio > GATE)
