@@ -18,10 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime import gallery_changes as changes
+from edgeface_runtime import gallery_crops as kept
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.gallery_erasures import mark_erased
 from edgeface_runtime.gallery_features import Halves, MaskedTemplates, pack, unpack
+from edgeface_runtime.gallery_files import copies_left
+from edgeface_runtime.gallery_layout import seal
 from edgeface_runtime.gallery_results import Candidate, Erasure, Person, person_name, rank
 from edgeface_runtime.gallery_search import INDEX_FROM, LargeGallery, Progress
 from edgeface_runtime.gallery_templates import stack, units
@@ -77,6 +81,7 @@ class Gallery(Closing):
                 self.check_model(model_id, embedding_size)
                 if features is not None:
                     self.check_features(features)
+                store.upgrade(self._connection)
                 changes.prepare(self._connection)
                 self._large.size = self.embedding_size
                 if "erasure_pending" in meta:
@@ -135,11 +140,12 @@ class Gallery(Closing):
         templates: Sequence[npt.ArrayLike],
         sources: Sequence[str],
         features: Sequence[npt.ArrayLike] | None = None,
+        crops: Sequence[kept.Crop] | None = None,
     ) -> list[int]:
         """Add templates of one person, all or none, and return their ids. See `enroll_batch`."""
         if not len(templates):
             raise InputError(f"nothing to enrol for {person_name(name)}: give at least one picture")
-        return self.enroll_batch([name] * len(templates), templates, sources, features)
+        return self.enroll_batch([name] * len(templates), templates, sources, features, crops)
 
     def enroll_batch(
         self,
@@ -147,6 +153,7 @@ class Gallery(Closing):
         templates: Sequence[npt.ArrayLike] | npt.ArrayLike,
         sources: Sequence[str] | None = None,
         features: Sequence[npt.ArrayLike] | None = None,
+        crops: Sequence[kept.Crop] | None = None,
     ) -> list[int]:
         """Add templates of many people in one transaction, all or none, durable on return; their ids, ascending.
 
@@ -155,6 +162,7 @@ class Gallery(Closing):
             templates: (T, embedding_size) float, rows of any length but zero; kept L2-normalised as float32.
             sources: where each came from, for people: kept and erased with the template; None keeps none.
             features: (C, h, w) float each, where the gallery keeps them; kept as float16.
+            crops: the kept crop of each (`gallery_crops.keep`), erased with its template; None keeps none.
 
         Raises:
             InputError: an unusable name, template or features, or the file cannot be written.
@@ -186,10 +194,14 @@ class Gallery(Closing):
                 connection.executemany(statement, values)
                 # AUTOINCREMENT within one transaction: consecutive.
                 last = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+                ids = range(last - len(values) + 1, last + 1)
+                seal(connection, "templates", ids[0], last)
+                if crops is not None:
+                    kept.link(connection, ids, crops)
                 changes.log_enrolment(connection)
             self._writes += 1
             self._masked.clear()
-            return list(range(last - len(values) + 1, last + 1))
+            return list(ids)
 
     def replace(
         self, template_id: int, template: npt.ArrayLike, source: str = "", feature: npt.ArrayLike | None = None
@@ -222,6 +234,8 @@ class Gallery(Closing):
                 )
             with store.transaction(connection):
                 connection.execute(f"UPDATE templates SET {columns} WHERE id = ?", (*values, template_id))
+                seal(connection, "templates", template_id, template_id)
+                kept.let_go(connection, template_id)
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
             pending = self._erased(connection)
         return Erasure(row[0], 1, pending is None, pending)
@@ -249,6 +263,7 @@ class Gallery(Closing):
             with store.transaction(connection):
                 removed = connection.execute("DELETE FROM templates WHERE name IN (?, ?, ?)", spellings).rowcount
                 if removed:
+                    mark_erased(connection, name)
                     connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
             if not removed:
                 raise InputError(f"nobody named {name!r} is in gallery {self.path}: see edgeface gallery list")
@@ -267,8 +282,20 @@ class Gallery(Closing):
         return self._finish_erasure(connection)
 
     def _finish_erasure(self, connection: sqlite3.Connection) -> str | None:
-        """Out of the index file first: the note that something is pending goes last."""
-        return self._large.erase(connection) or store.finish_erasure(connection)
+        """Out of the index file and the kept crops first: the note that something is pending goes last."""
+        return (
+            self._large.erase(connection)
+            or kept.erase(connection, self.path)
+            or store.finish_erasure(connection)
+            or copies_left(self.path)
+        )
+
+    def kept_crops(self) -> list[kept.KeptCrop]:
+        """Every template's name and source, with its crop where one was kept; by id."""
+        with self._lock, store.guarded(self.path), store.reading(self._open()):
+            crops = dict(kept.spoken_for(self._open()))
+            rows = self._open().execute("SELECT id, name, source FROM templates ORDER BY id").fetchall()
+        return [kept.KeptCrop(str(name), str(source), crops.get(at)) for at, name, source in rows]
 
     def templates(self) -> tuple[list[str], Floats]:
         """All templates: names (sorted; a name once per template), matrix (T, embedding_size) float32, unit rows.

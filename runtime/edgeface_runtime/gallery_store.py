@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import make_parent
+from edgeface_runtime.gallery_layout import VERSION, extend
 
 __all__ = [
     "FORMAT",
@@ -27,10 +28,10 @@ __all__ = [
     "read_meta",
     "reading",
     "transaction",
+    "upgrade",
 ]
 
 FORMAT = "edgeface-gallery"
-VERSION = 1
 MAGIC = b"SQLite format 3\0"
 BUSY_TIMEOUT_S = 5.0
 CHECKPOINT_TIMEOUT_MS = 500
@@ -187,7 +188,7 @@ def initialise(connection: sqlite3.Connection, new: New) -> None:
             connection.execute(statement)
         rows = {
             "format": FORMAT,
-            "version": str(VERSION),
+            "version": "1",
             "model_id": new.model_id,
             "embedding_size": str(new.embedding_size),
         }
@@ -195,6 +196,17 @@ def initialise(connection: sqlite3.Connection, new: New) -> None:
             connection.execute(FEATURES)
             rows["features"] = ",".join(map(str, new.features))
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(rows.items()))
+        extend(connection)
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a gallery of version 1 to this version, in place and all or nothing; every row is written once more."""
+    version = "SELECT value FROM meta WHERE key = 'version'"
+    if connection.execute(version).fetchone()[0] != "1":
+        return
+    with transaction(connection):
+        if connection.execute(version).fetchone()[0] == "1":  # another process may have been faster
+            extend(connection)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
@@ -212,9 +224,11 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
     if meta.get("format") != FORMAT:
         raise ArtefactError(f"{path} is not a gallery: its format is {meta.get('format')!r}, not {FORMAT!r}")
     version = meta.get("version", "")
-    if version != str(VERSION):
+    if version not in ("1", str(VERSION)):
         mend = "upgrade edgeface" if version.isdigit() and int(version) > VERSION else "enrol again"
-        raise ArtefactError(f"gallery {path} has version {version!r}, this edgeface reads version {VERSION}: {mend}")
+        raise ArtefactError(
+            f"gallery {path} has version {version!r}, this edgeface reads versions 1 and {VERSION}: {mend}"
+        )
     if not meta.get("model_id") or not meta.get("embedding_size", "").isdigit():
         raise ArtefactError(
             f"gallery {path} is damaged (it does not say which model made it): restore a backup of it"

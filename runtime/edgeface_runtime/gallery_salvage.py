@@ -1,0 +1,135 @@
+"""What can be read of a damaged gallery: every row whose checksum holds, and what is known of the others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeface_runtime.errors import ArtefactError
+from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
+from edgeface_runtime.gallery_pages import Cell, cells, page_sizes
+from edgeface_runtime.gallery_store import FORMAT
+from edgeface_runtime.gallery_templates import stack
+
+__all__ = ["Salvage", "is_ours", "salvage", "scan"]
+
+Values = tuple[object, ...]
+
+
+@dataclass
+class Salvage:
+    """What was found in a file. Rows: table -> id -> the columns between id and checksum."""
+
+    meta: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, dict[int, Values]] = field(default_factory=lambda: {table: {} for table in SEALED})
+    doubtful: dict[int, str | None] = field(default_factory=dict)
+    """Ids of templates that were there and are not whole -> name, where that can be read."""
+    last_id: int = 0
+    """Last id that was given to a template, as far as known."""
+    unsealed: bool = False
+    """The gallery is of version 1: its rows have no checksum, templates are taken that are unit vectors."""
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file that cannot be opened holds at least one row that edgeface wrote."""
+    return any(_table_of(cell) is not None for size in page_sizes(path) for cell in cells(path, size))
+
+
+def _table_of(cell: Cell) -> str | None:
+    """Whose row it is by its checksum; None where it is none, or not whole."""
+    values = cell.values
+    if len(values) < 3 or values[0] is not None or not isinstance(values[-1], bytes):
+        return None
+    return next((table for table in SEALED if digest(table, cell.row_id, *values[1:-1]) == values[-1]), None)
+
+
+def salvage(path: Path) -> Salvage:
+    """Read what is whole in the file, which nobody else uses and which has no log.
+
+    Raises:
+        ArtefactError: nothing says which model the templates are of.
+    """
+    found = scan(path)
+    with (
+        contextlib.suppress(sqlite3.DatabaseError),
+        closing(sqlite3.connect(path, isolation_level=None)) as connection,
+    ):
+        _ask(connection, found)
+    spare = found.rows["spare"].get(1)
+    if spare is not None:
+        found.meta = {str(key): str(value) for key, value in json.loads(str(spare[0])).items()}
+    meta = found.meta
+    if meta.get("format") != FORMAT or not meta.get("model_id") or not meta.get("embedding_size", "").isdigit():
+        raise ArtefactError(f"{path}: nothing in it says which model made it: restore a backup")
+    if meta.get("version") == "1":
+        _take_unsealed(path, found)
+    for row_id in found.rows["templates"]:
+        found.doubtful.pop(row_id, None)
+    found.last_id = max(
+        [found.last_id, *found.rows["templates"], *(int(str(r[1])) for r in found.rows["erasures"].values())]
+    )
+    return found
+
+
+def scan(path: Path) -> Salvage:
+    """The sealed rows of a file, by itself."""
+    return max((_scan(path, size) for size in page_sizes(path)), key=lambda one: sum(map(len, one.rows.values())))
+
+
+def _scan(path: Path, size: int) -> Salvage:
+    found = Salvage()
+    twice: set[tuple[str, int]] = set()
+    for cell in cells(path, size):
+        table = _table_of(cell)
+        if table is None:
+            if _like_template(cell):
+                found.doubtful[cell.row_id] = str(cell.values[1]) if isinstance(cell.values[1], str) else None
+            continue
+        row = cell.values[1:-1]
+        if found.rows[table].setdefault(cell.row_id, row) != row:
+            twice.add((table, cell.row_id))  # nobody knows which of them was deleted
+    for table, row_id in twice:
+        name = found.rows[table].pop(row_id)[0]
+        if table == "templates":
+            found.doubtful[row_id] = str(name)
+    return found
+
+
+def _like_template(cell: Cell) -> bool:
+    values = cell.values
+    return len(values) in (6, 7) and values[0] is None and isinstance(values[2], bytes) and len(values[2]) >= 4
+
+
+def _ask(connection: sqlite3.Connection, found: Salvage) -> None:
+    """What SQLite can still read: the header, and the ids and names by its own index."""
+    connection.text_factory = lambda raw: raw.decode(errors="replace")
+    with contextlib.suppress(sqlite3.DatabaseError):
+        rows = connection.execute("SELECT key, value FROM meta").fetchall()
+        found.meta = {str(key): str(value) for key, value in rows if key not in NOT_SPARED}
+    with contextlib.suppress(sqlite3.DatabaseError, TypeError, ValueError):
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'templates'").fetchone()
+        found.last_id = int(row[0]) if 0 <= int(row[0]) < 1 << 53 else 0
+    with contextlib.suppress(sqlite3.DatabaseError):
+        for name, row_id in connection.execute("SELECT name, id FROM templates INDEXED BY templates_by_name"):
+            found.doubtful.setdefault(int(row_id), str(name))
+            found.doubtful[int(row_id)] = found.doubtful[int(row_id)] or str(name)
+    with contextlib.suppress(sqlite3.DatabaseError):
+        for (row_id,) in connection.execute("SELECT id FROM templates NOT INDEXED"):
+            found.doubtful.setdefault(int(row_id), None)
+
+
+def _take_unsealed(path: Path, found: Salvage) -> None:
+    """The templates of a version 1 gallery: without checksums only gross damage shows."""
+    found.unsealed = True
+    size = int(found.meta["embedding_size"])
+    for cell in cells(path, page_sizes(path)[-1]):
+        if len(cell.values) not in (5, 6) or cell.values[0] is not None:
+            continue
+        with contextlib.suppress(ArtefactError):
+            stack([cell.values[2]], size, path)
+            if all(isinstance(cell.values[k], str) for k in (1, 3, 4)):
+                found.rows["templates"][cell.row_id] = cell.values[1:]
