@@ -29,6 +29,10 @@ Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, int8+fp16, or au
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")]
 MinFace = Annotated[int, typer.Option(help="Smallest face to look for, pixels.")]
 Largest = Annotated[bool, typer.Option("--largest", help="Of several faces take the most prominent.")]
+KeepCrops = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep the aligned faces there, so that `gallery migrate` can use them."),
+]
 Limit = Annotated[float | None, typer.Option("--threshold", help="Cosine to decide by; default: the bundle's.")]
 
 
@@ -45,6 +49,7 @@ def enroll(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures with that face.")],
     gallery: GalleryFile,
     largest: Largest = False,
+    keep_crops: KeepCrops = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -63,7 +68,7 @@ def enroll(
     ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
         with recognizer.open_gallery(gallery, create=True) as people:
-            enrolment = recognizer.add(people, name, images, faces)
+            enrolment = recognizer.add(people, name, images, faces, keep_crops)
     output.wrote(gallery)
     output.data(enrolment.to_dict())
     output.line(f"{enrolment.name}: {len(enrolment.ids)} template{'s' * (len(enrolment.ids) != 1)} added")

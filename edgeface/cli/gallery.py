@@ -1,4 +1,4 @@
-"""edgeface gallery list, delete."""
+"""edgeface gallery list, delete; looking after one is gallery_care.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from edgeface.cli import gallery_care
 from edgeface.cli.output import Json, Output, Quiet
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Who is enrolled, and removing them.", no_args_is_help=True)
+app = typer.Typer(help="Who is enrolled, removing them, and looking after the file.", no_args_is_help=True)
 
 GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
 
@@ -46,3 +47,6 @@ def delete(
     output.line(f"{erasure.name}: {erasure.removed} template{'s' * (erasure.removed != 1)} deleted, {state}")
     if not erasure.erased:
         raise typer.Exit(1)
+
+
+gallery_care.register(app)

@@ -31,7 +31,7 @@ from edgeface_runtime.gallery_files import (
     set_aside,
     spare_name,
 )
-from edgeface_runtime.gallery_layout import MARK_SALT
+from edgeface_runtime.gallery_layout import ENCRYPTED_BY, MARK_SALT
 from edgeface_runtime.gallery_manifest import Manifest, read_manifest, remove_manifest, write_manifest
 from edgeface_runtime.gallery_salvage import is_ours, scan
 
@@ -186,9 +186,12 @@ def _before(path: Path, backup_: sqlite3.Connection) -> _Before:
             meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
             if meta.get("format") != store.FORMAT:
                 raise ArtefactError(f"{path} is not a gallery: move it away first")
+            gone, last = _gone(connection, backup_), last_id(connection)
             if meta["version"] == "1":
-                return _Before(None, (), _gone(connection, backup_), last_id(connection), OLD)
-            return _Before(meta["gallery_id"], marks(connection), _gone(connection, backup_), last_id(connection))
+                return _Before(None, (), gone, last, OLD)
+            other = dict(backup_.execute("SELECT key, value FROM meta").fetchall())
+            unknown = REKEYED if (ENCRYPTED_BY in other) != (ENCRYPTED_BY in meta) else None
+            return _Before(meta["gallery_id"], marks(connection), gone, last, unknown)
     except sqlite3.DatabaseError as exc:
         if "locked" in str(exc):
             raise InputError(f"gallery {path} is open elsewhere: stop what uses it, then try again") from exc
@@ -196,6 +199,7 @@ def _before(path: Path, backup_: sqlite3.Connection) -> _Before:
 
 
 OLD = "the gallery that was there is of version 1, which kept no marks of deletions"
+REKEYED = "the gallery was encrypted or decrypted since the backup, so that its marks of deletions are of other names"
 
 
 def _gone(connection: sqlite3.Connection, backup_: sqlite3.Connection) -> list[int]:

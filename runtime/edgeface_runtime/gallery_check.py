@@ -18,7 +18,7 @@ from edgeface_runtime.errors import ArtefactError, EdgefaceError, InputError
 from edgeface_runtime.gallery_check_beside import check_crops, check_index, check_log
 from edgeface_runtime.gallery_features import unpack
 from edgeface_runtime.gallery_files import beside, copies_left, is_sqlite, read_only
-from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
+from edgeface_runtime.gallery_layout import ENCRYPTED_BY, NOT_SPARED, SEALED, digest
 from edgeface_runtime.gallery_manifest import content_of, read_manifest
 from edgeface_runtime.gallery_report import Report
 from edgeface_runtime.gallery_salvage import is_ours
@@ -137,14 +137,14 @@ def _check_templates(
     meta: dict[str, str],
     features: tuple[int, int, int] | None,
 ) -> None:
-    size, sealed = int(meta["embedding_size"]), meta["version"] != "1"
+    size, sealed, encrypted = int(meta["embedding_size"]), meta["version"] != "1", ENCRYPTED_BY in meta
     people: set[object] = set()
     try:
         for row_id, name, *values in _rows_of(connection, "templates"):
             why = None
             if sealed and values[-1] != digest("templates", int(str(row_id)), name, *values[:-1]):
                 why = "it has changed"
-            else:
+            elif not encrypted:
                 try:
                     stack([values[0]], size, path)
                     if features is not None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgeface_runtime.errors import ImageError
 from edgeface_runtime.files import write_bytes
-from edgeface_runtime.gallery_crops import Crop, erase_file, folder_of
+from edgeface_runtime.gallery_crops import Crop, erase_file, folder_of, said_folder
 from edgeface_runtime.image import decode_image
 from edgeface_runtime.manifest import Manifest
 
@@ -44,15 +44,13 @@ def keep(gallery: Path, folder: Path, crops: Sequence[Pixels], spec: str) -> lis
     Raises:
         InputError: the folder cannot be written.
     """
-    home = gallery.absolute().parent.resolve()
-    place = folder.absolute().resolve()
-    said = str(place.relative_to(home)) if place.is_relative_to(home) else str(place)
+    said = said_folder(gallery, folder)
     kept: list[Crop] = []
     try:
         for crop in crops:
             data = cv2.imencode(".png", crop)[1].tobytes()
             kept.append(Crop(said, f"{secrets.token_hex(16)}.png", hashlib.sha256(data).hexdigest(), spec))
-            write_bytes(place / kept[-1].file, data)
+            write_bytes(folder_of(gallery, said) / kept[-1].file, data)
     except BaseException:
         discard(gallery, kept)
         raise

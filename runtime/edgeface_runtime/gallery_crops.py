@@ -16,7 +16,7 @@ from pathlib import Path
 from edgeface_runtime.files import flush
 from edgeface_runtime.gallery_layout import seal
 
-__all__ = ["Crop", "KeptCrop", "erase", "erase_file", "folder_of", "let_go", "link", "spoken_for"]
+__all__ = ["Crop", "KeptCrop", "erase", "erase_file", "folder_of", "let_go", "link", "said_folder", "spoken_for"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ class KeptCrop:
     """Where it came from, as enrolled."""
     crop: Crop | None
     """None where none was kept."""
+
+
+def said_folder(gallery: Path, folder: Path) -> str:
+    """How a crop's folder is kept: `folder_of` gives it back, also after both were moved where it is below."""
+    home, place = gallery.absolute().parent.resolve(), folder.absolute().resolve()
+    return str(place.relative_to(home)) if place.is_relative_to(home) else str(place)
 
 
 def folder_of(gallery: Path, folder: str) -> Path:

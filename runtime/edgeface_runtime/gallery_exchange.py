@@ -1,8 +1,8 @@
 """`gallery export` and `import`: names and templates as plain data, .npz or .json, for other programs and back.
 
 .npz: `format`, `version`, `model_id`, `names` (T,) text, `templates` (T, E) float32, one row a template. .json: the
-same fields with `people`, a list of {"name", "templates"}. No pickle. The file is not encrypted, and holds neither the
-pictures' names nor a dictionary model's features.
+same fields with `people`, a list of {"name", "templates"}. No pickle. The file is never encrypted, and holds neither
+the pictures' names nor a dictionary model's features.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import atomic_path, require_file
 from edgeface_runtime.gallery import Gallery, person_name
+from edgeface_runtime.gallery_files import clear_beside
 
 __all__ = ["Exchanged", "export_people", "import_people", "read_people"]
 
@@ -57,51 +58,57 @@ class _People:
     templates: Floats
 
 
-def export_people(path: Path, out: Path) -> Exchanged:
-    """Write all names and templates of a gallery into `out`, .npz or .json.
+def export_people(gallery: Gallery, out: Path) -> Exchanged:
+    """Write all names and templates of an open gallery into `out`, .npz or .json.
 
     Raises:
-        InputError: another ending, or the file cannot be written. Else as `Gallery`.
+        InputError: another ending, or the file cannot be written.
+        ArtefactError: the gallery is damaged.
     """
     write = _of_ending(out, {".npz": _write_npz, ".json": _write_json})
-    with Gallery(path) as gallery:
-        names, templates = gallery.templates()
-        people = _People(gallery.model_id, names, templates)
-    with atomic_path(out, path.stat().st_mode & 0o777) as temporary:
-        write(temporary, people)
-    return Exchanged(str(out), str(path), len(set(names)), len(names))
+    names, templates = gallery.templates()
+    with atomic_path(out, gallery.path.stat().st_mode & 0o777) as temporary:
+        write(temporary, _People(gallery.model_id, names, templates))
+    return Exchanged(str(out), str(gallery.path), len(set(names)), len(names))
 
 
-def import_people(path: Path, file: Path) -> Exchanged:
+def import_people(path: Path, file: Path, opened: Callable[..., Gallery] = Gallery) -> Exchanged:
     """Enrol everybody of a file, all or nobody, durable on return; a gallery that is missing is made.
+
+    Args:
+        path: the gallery.
+        file: what `export_people` wrote.
+        opened: opens a gallery, called as Gallery is.
 
     Raises:
         InputError: no such file, or somebody of it is enrolled already.
         ArtefactError: the file is damaged or foreign, or of another model than the gallery.
     """
     people = read_people(file)
-    size = people.templates.shape[1]
     fresh = not path.exists()
-    if not fresh:
-        _check_new(path, file, people, size)
-    with Gallery(path, people.model_id, size, create=fresh) as gallery:
-        gallery.enroll_batch(people.names, people.templates)
+    try:
+        with opened(path, None if not fresh else people.model_id, people.templates.shape[1], create=fresh) as gallery:
+            _check_new(gallery, file, people)
+            gallery.enroll_batch(people.names, people.templates)
+    except BaseException:
+        if fresh and path.exists():
+            path.unlink()
+            clear_beside(path)
+        raise
     return Exchanged(str(file), str(path), len(set(people.names)), len(people.names))
 
 
-def _check_new(path: Path, file: Path, people: _People, size: int) -> None:
-    with Gallery(path) as gallery:
-        if gallery.model_id != people.model_id:
-            raise ArtefactError(
-                f"{file} is of model {people.model_id[:12]}, gallery {path} of {gallery.model_id[:12]}: "
-                "import it into a new gallery"
-            )
-        gallery.check_model(None, size)
-        gallery.check_features(None)
-        there = sorted({person_name(person.name) for person in gallery.people()} & set(people.names))
+def _check_new(gallery: Gallery, file: Path, people: _People) -> None:
+    if gallery.model_id != people.model_id:
+        raise ArtefactError(
+            f"{file} is of model {people.model_id[:12]}, gallery {gallery.path} of {gallery.model_id[:12]}: "
+            "import it into a new gallery"
+        )
+    gallery.check_features(None)
+    there = sorted({person_name(person.name) for person in gallery.people()} & set(people.names))
     if there:
-        more = f" and {len(there) - 1} more" if there[1:] else ""
-        raise InputError(f"{there[0]!r}{more} of {file} is enrolled already: delete them first, or take a new gallery")
+        who = repr(there[0]) + (f" and {len(there) - 1} more" if there[1:] else "")
+        raise InputError(f"{who} of {file}: enrolled already: delete them first, or import into a new gallery")
 
 
 def read_people(file: Path) -> _People:
@@ -143,9 +150,10 @@ def _of_ending(file: Path, ways: dict[str, Callable[..., Any]]) -> Callable[...,
 
 
 def _write_npz(out: Path, people: _People) -> None:
-    arrays = {"names": np.array(people.names, np.str_), "templates": people.templates}
+    arrays: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model_id": people.model_id}
+    arrays |= {"names": np.array(people.names, np.str_), "templates": people.templates}
     with out.open("wb") as stream:
-        np.savez(stream, format=FORMAT, version=VERSION, model_id=people.model_id, **arrays)
+        np.savez(stream, **arrays)
 
 
 def _read_npz(file: Path) -> _People:

@@ -13,13 +13,15 @@ import json
 import secrets
 import sqlite3
 
-__all__ = ["MARK_SALT", "NOT_SPARED", "SEALED", "VERSION", "digest", "extend", "seal", "seal_meta"]
+__all__ = ["ENCRYPTED_BY", "MARK_SALT", "NOT_SPARED", "SEALED", "VERSION", "digest", "extend", "seal", "seal_meta"]
 
 VERSION = 2
 SEALED = ("templates", "spare", "erasures", "crops")
 """Tables of sealed rows: `id` comes first, `checksum` last."""
 NOT_SPARED = ("erasure_pending",)
 """Keys of `meta` that come and go."""
+ENCRYPTED_BY = "key_id"
+"""Key of `meta` that an encrypted gallery has."""
 MARK_SALT = "erasure_salt"
 DIGEST_BYTES = 8
 STATEMENTS = (

@@ -24,6 +24,7 @@ from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine_open import EngineBuilder
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
+from edgeface_runtime.gallery_crop_files import crop_spec, discard, keep
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
@@ -262,8 +263,26 @@ class Recognizer(Closing):
             raise FaceError(f"{len(faces)} faces found in {where}: crop it to one, or give --largest")
         return self._embed_faces(pixels, [largest_central(faces, pixels.shape)])[0]
 
-    def enroll(self, gallery: Gallery, name: str, images: Sequence[Picture], largest: bool = False) -> Enrolment:
+    def crop(self, image: Picture, face: FaceResult) -> Pixels:
+        """The crop a face was embedded from, (H, W, 3) uint8 BGR, cut from its picture again."""
+        return self._cut(pixels_of(image), Face(face.box, face.landmarks, face.score))[0]
+
+    def enroll(
+        self,
+        gallery: Gallery,
+        name: str,
+        images: Sequence[Picture],
+        largest: bool = False,
+        keep_crops: Path | None = None,
+    ) -> Enrolment:
         """Add one template a picture to a gallery: all pictures, or none if one of them will not do.
+
+        Args:
+            gallery: of this model.
+            name: who it is.
+            images: the pictures.
+            largest: of several faces take the most prominent.
+            keep_crops: folder to keep the aligned faces in, for `gallery_migrate`; None keeps none.
 
         Raises:
             ImageError, FaceError: see `single_face`.
@@ -271,17 +290,34 @@ class Recognizer(Closing):
             InputError: the name cannot be used, or the gallery cannot be written.
         """
         self._check(gallery)
-        return self.add(gallery, name, images, self.prepare(images, largest))
+        return self.add(gallery, name, images, self.prepare(images, largest), keep_crops)
 
     def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
         """The one face of every picture, for `add`; no gallery is needed yet. Raises as `single_face`."""
         return [self.single_face(image, largest) for image in images]
 
-    def add(self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]) -> Enrolment:
-        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
+    def add(
+        self,
+        gallery: Gallery,
+        name: str,
+        images: Sequence[Picture],
+        faces: Sequence[FaceResult],
+        keep_crops: Path | None = None,
+    ) -> Enrolment:
+        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Else as `enroll`."""
         sources = [source_of(image) for image in images]
         features = [face.features for face in faces if face.features is not None]
-        ids = gallery.enroll_many(name, [face.embedding for face in faces], sources, features or None)
+        embeddings = [face.embedding for face in faces]
+        if keep_crops is None:
+            ids = gallery.enroll_many(name, embeddings, sources, features or None)
+        else:
+            cut = [self.crop(image, face) for image, face in zip(images, faces, strict=True)]
+            kept = keep(gallery.path, keep_crops, cut, crop_spec(self.bundle.manifest))
+            try:
+                ids = gallery.enroll_many(name, embeddings, sources, features or None, kept)
+            except BaseException:
+                discard(gallery.path, kept)
+                raise
         return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
 
     def identify(self, image: Picture, gallery: Gallery, top: int = 5, threshold: float | None = None) -> ImageResult:
