@@ -23,6 +23,7 @@ from edgeface_runtime.gallery_manifest import content_of, read_manifest
 from edgeface_runtime.gallery_report import Report
 from edgeface_runtime.gallery_salvage import is_ours
 from edgeface_runtime.gallery_templates import stack
+from edgeface_runtime.gallery_wal import read_log
 
 __all__ = ["check"]
 
@@ -92,8 +93,11 @@ def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
         check_index(connection, report.add, path, int(meta["embedding_size"]))
         if not old:
             check_crops(connection, report.add, path)
-    size = beside(path, "-wal").stat().st_size if beside(path, "-wal").exists() else 0
-    report.add("write-ahead log", "ok", f"{size} bytes")
+        log = read_log(beside(path, "-wal"))  # before the last reader that goes removes it
+    if log.damaged:
+        report.add("write-ahead log", "damaged", f"SQLite will lose what follows its frame {log.frames}")
+    else:
+        report.add("write-ahead log", "ok", f"{log.frames} frames to write back")
     if "erasure_pending" in meta:
         report.add("erasure", "note", f"pending since {meta['erasure_pending']}: run edgeface gallery list")
     left = copies_left(path)

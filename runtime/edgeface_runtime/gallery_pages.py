@@ -6,14 +6,19 @@ table is read by itself (sqlite.org/fileformat2.html, 1.6 and 2); a row's own ch
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Cell", "cells", "page_sizes"]
+from edgeface_runtime.gallery_wal import read_log
+
+__all__ = ["Cell", "cells", "index_entries", "page_sizes"]
 
 LEAF = 13
+INDEX = (10, 2)
+"""Leaves of indexes, and what is above them."""
 USUAL = 4096
 """Page size of every gallery that edgeface made."""
 MAX_CELL_BYTES = 1 << 28
@@ -40,32 +45,73 @@ def page_sizes(path: Path) -> list[int]:
     return [USUAL] if said == USUAL or said < 512 or said & (said - 1) else [USUAL, said]
 
 
+class _Pages:
+    """The pages of a database, the log's instead where it has them."""
+
+    def __init__(self, data: mmap.mmap, size: int, log: mmap.mmap | None, places: dict[int, int]) -> None:
+        self.size = size
+        self.count = max(len(data) // size, *places, 0)
+        self._data, self._log, self._places = data, log, places
+
+    def __getitem__(self, number: int) -> bytes:
+        """A page, from 1; empty where there is none."""
+        place = self._places.get(number)
+        if self._log is not None and place is not None:
+            return self._log[place : place + self.size]
+        return self._data[(number - 1) * self.size : number * self.size] if number > 0 else b""
+
+
 def cells(path: Path, page_size: int) -> Iterator[Cell]:
-    """Every row that can be read; what cannot be is passed over."""
-    if path.stat().st_size < page_size:
+    """Every row of a database and its log that can be read; what cannot be is passed over."""
+    for pages, number, page in _pages(path, page_size):
+        head = 100 if number == 1 else 0
+        if page[head] == LEAF:
+            for at in _starts(page, head, 8):
+                with contextlib.suppress(IndexError, ValueError):
+                    length, at = _varint(page, at)
+                    row_id, at = _varint(page, at)
+                    values = _record(_payload(pages, page, at, length, pages.size - 35))
+                    yield Cell(number, row_id - (1 << 64) if row_id >> 63 else row_id, values)
+
+
+def index_entries(path: Path, page_size: int) -> Iterator[tuple[object, ...]]:
+    """Every entry of every index that can be read: its columns and the row's id. Nothing vouches for it."""
+    most = (page_size - 12) * 64 // 255 - 23
+    for pages, _, page in _pages(path, page_size):
+        if page[0] in INDEX:
+            for at in _starts(page, 0, 8 if page[0] == INDEX[0] else 12):
+                with contextlib.suppress(IndexError, ValueError):
+                    length, at = _varint(page, at if page[0] == INDEX[0] else at + 4)
+                    yield _record(_payload(pages, page, at, length, most))
+
+
+def _pages(path: Path, page_size: int) -> Iterator[tuple[_Pages, int, bytes]]:
+    log = path.with_name(path.name + "-wal")
+    if path.stat().st_size < page_size:  # nor can an empty file be mapped
         return
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for number in range(1, len(data) // page_size + 1):
-            start = (number - 1) * page_size
-            head = start + (100 if number == 1 else 0)
-            if data[head] != LEAF:
-                continue
-            page = data[start : start + page_size]
-            yield from _page_cells(data, page, number, head - start, page_size)
+    places = read_log(log).places
+    with contextlib.ExitStack() as stack:
+        data = stack.enter_context(_mapped(path))
+        mapped = stack.enter_context(_mapped(log)) if places else None
+        pages = _Pages(data, page_size, mapped, places)
+        for number in range(1, pages.count + 1):
+            page = pages[number]
+            if len(page) == page_size:
+                yield pages, number, page
 
 
-def _page_cells(data: mmap.mmap, page: bytes, number: int, head: int, size: int) -> Iterator[Cell]:
+def _starts(page: bytes, head: int, length: int) -> list[int]:
+    """Where a page's cells begin, by its header of that length."""
     count = int.from_bytes(page[head + 3 : head + 5], "big")
-    for k in range(min(count, (size - head - 8) // 2)):
-        at = int.from_bytes(page[head + 8 + 2 * k : head + 10 + 2 * k], "big")
-        try:
-            length, at = _varint(page, at)
-            row_id, at = _varint(page, at)
-            payload = _payload(data, page, at, length, size)
-            if payload is not None:
-                yield Cell(number, row_id - (1 << 64) if row_id >> 63 else row_id, _record(payload))
-        except (IndexError, ValueError):
-            continue
+    first = head + length
+    places = range(first, min(first + 2 * count, len(page) - 1), 2)
+    return [int.from_bytes(page[at : at + 2], "big") for at in places]
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -79,29 +125,27 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     return value << 8 | data[at + 8], at + 9
 
 
-def _payload(data: mmap.mmap, page: bytes, at: int, length: int, size: int) -> bytes | None:
-    """A row's record, with its overflow pages; None where it is cut."""
-    if length > min(MAX_CELL_BYTES, len(data)):
-        return None
+def _payload(pages: _Pages, page: bytes, at: int, length: int, most: int) -> bytes:
+    """A record with its overflow pages; `most`: bytes of it that fit its own page. ValueError where it is cut."""
+    size = pages.size
+    if length > min(MAX_CELL_BYTES, pages.count * size):
+        raise ValueError("too long")
     local = length
-    if length > size - 35:
+    if length > most:
         least = (size - 12) * 32 // 255 - 23
         local = least + (length - least) % (size - 4)
-        if local > size - 35:
+        if local > most:
             local = least
     parts = [page[at : at + local]]
-    if len(parts[0]) != local:
-        return None
     left = length - local
-    follow = int.from_bytes(page[at + local : at + local + 4], "big") if left else 0
+    follow = int.from_bytes(page[at + local : at + local + 4], "big")
     while left:
-        start = (follow - 1) * size
-        if follow < 1 or start + size > len(data):
-            return None
-        part = data[start + 4 : start + 4 + min(left, size - 4)]
-        parts.append(part)
-        left -= len(part)
-        follow = int.from_bytes(data[start : start + 4], "big")
+        more = pages[follow]
+        if len(more) != size:
+            raise ValueError("cut")
+        parts.append(more[4 : 4 + left])
+        left -= len(parts[-1])
+        follow = int.from_bytes(more[:4], "big")
     return b"".join(parts)
 
 

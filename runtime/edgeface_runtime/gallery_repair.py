@@ -93,16 +93,14 @@ def repair(path: Path, out: Path | None = None) -> Repaired:
 
 
 def _salvaged(path: Path, copy: Path) -> Salvage:
-    """Work on a copy, into which SQLite writes back what is in the log as far as that is sound."""
+    """SQLite gets a copy, since it changes what it opens."""
     try:
         for end in ("", "-wal", "-journal"):
             if beside(path, end).exists():
                 shutil.copyfile(beside(path, end), beside(copy, end))
-        with contextlib.suppress(sqlite3.DatabaseError), closing(sqlite3.connect(copy, isolation_level=None)) as log:
-            log.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except OSError as exc:
         raise cannot_write(copy, exc) from exc
-    return salvage(copy)
+    return salvage(path, copy)
 
 
 def _write(found: Salvage, temporary: Path) -> tuple[int, int, int]:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeface_runtime.errors import ArtefactError
-from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
-from edgeface_runtime.gallery_pages import Cell, cells, page_sizes
+from edgeface_runtime.gallery_layout import ENCRYPTED_BY, NOT_SPARED, SEALED, digest
+from edgeface_runtime.gallery_pages import Cell, cells, index_entries, page_sizes
 from edgeface_runtime.gallery_store import FORMAT
 from edgeface_runtime.gallery_templates import stack
 
 __all__ = ["Salvage", "is_ours", "salvage", "scan"]
 
 Values = tuple[object, ...]
+MOST_IDS = 1 << 40
+"""Larger ids than any gallery's are damage."""
 
 
 @dataclass
@@ -47,8 +49,12 @@ def _table_of(cell: Cell) -> str | None:
     return next((table for table in SEALED if digest(table, cell.row_id, *values[1:-1]) == values[-1]), None)
 
 
-def salvage(path: Path) -> Salvage:
-    """Read what is whole in the file, which nobody else uses and which has no log.
+def salvage(path: Path, copy: Path) -> Salvage:
+    """Read what is whole in a gallery, which nobody else uses, and its log.
+
+    Args:
+        path: the gallery; not changed.
+        copy: a copy of it and its log, for SQLite to work on.
 
     Raises:
         ArtefactError: nothing says which model the templates are of.
@@ -56,7 +62,7 @@ def salvage(path: Path) -> Salvage:
     found = scan(path)
     with (
         contextlib.suppress(sqlite3.DatabaseError),
-        closing(sqlite3.connect(path, isolation_level=None)) as connection,
+        closing(sqlite3.connect(copy, isolation_level=None)) as connection,
     ):
         _ask(connection, found)
     spare = found.rows["spare"].get(1)
@@ -65,13 +71,15 @@ def salvage(path: Path) -> Salvage:
     meta = found.meta
     if meta.get("format") != FORMAT or not meta.get("model_id") or not meta.get("embedding_size", "").isdigit():
         raise ArtefactError(f"{path}: nothing in it says which model made it: restore a backup")
+    _ask_index(path, found)
     if meta.get("version") == "1":
         _take_unsealed(path, found)
     for row_id in found.rows["templates"]:
         found.doubtful.pop(row_id, None)
-    found.last_id = max(
-        [found.last_id, *found.rows["templates"], *(int(str(r[1])) for r in found.rows["erasures"].values())]
-    )
+    if ENCRYPTED_BY in meta:  # what stands for a name there says nothing
+        found.doubtful = dict.fromkeys(found.doubtful)
+    given = [found.last_id, *found.rows["templates"], *(int(str(row[1])) for row in found.rows["erasures"].values())]
+    found.last_id = max(row_id for row_id in [*given, *found.doubtful] if row_id < MOST_IDS)
     return found
 
 
@@ -112,14 +120,17 @@ def _ask(connection: sqlite3.Connection, found: Salvage) -> None:
         found.meta = {str(key): str(value) for key, value in rows if key not in NOT_SPARED}
     with contextlib.suppress(sqlite3.DatabaseError, TypeError, ValueError):
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'templates'").fetchone()
-        found.last_id = int(row[0]) if 0 <= int(row[0]) < 1 << 53 else 0
+        found.last_id = int(row[0]) if 0 <= int(row[0]) < MOST_IDS else 0
     with contextlib.suppress(sqlite3.DatabaseError):
         for name, row_id in connection.execute("SELECT name, id FROM templates INDEXED BY templates_by_name"):
-            found.doubtful.setdefault(int(row_id), str(name))
-            found.doubtful[int(row_id)] = found.doubtful[int(row_id)] or str(name)
-    with contextlib.suppress(sqlite3.DatabaseError):
-        for (row_id,) in connection.execute("SELECT id FROM templates NOT INDEXED"):
-            found.doubtful.setdefault(int(row_id), None)
+            found.doubtful[int(row_id)] = str(name)
+
+
+def _ask_index(path: Path, found: Salvage) -> None:
+    """Ids and names by what is left of the index by name, where SQLite cannot read it."""
+    for entry in index_entries(path, page_sizes(path)[-1]):
+        if len(entry) == 3 and isinstance(entry[0], str) and isinstance(entry[1], int) and entry[1] == entry[2]:
+            found.doubtful[entry[1]] = entry[0]
 
 
 def _take_unsealed(path: Path, found: Salvage) -> None:
