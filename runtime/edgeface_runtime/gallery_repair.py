@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,10 +18,9 @@ from typing import Any
 from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import ArtefactError, InputError
-from edgeface_runtime.files import cannot_write, part_folder
 from edgeface_runtime.gallery_check import check
 from edgeface_runtime.gallery_erasures import Mark, erased_names, now
-from edgeface_runtime.gallery_files import alone, beside, one_file, set_aside, spare_name
+from edgeface_runtime.gallery_files import alone, one_file, set_aside, spare_name
 from edgeface_runtime.gallery_layout import MARK_SALT, SEALED, digest, seal_meta
 from edgeface_runtime.gallery_salvage import Salvage, salvage
 
@@ -79,8 +77,7 @@ def repair(path: Path, out: Path | None = None) -> Repaired:
     if out is not None and os.path.lexists(out):
         raise InputError(f"{out} exists: remove it, or give another --out")
     with alone(path):
-        with part_folder(target) as work:
-            found = _salvaged(path, work / "gallery.db")
+        found = salvage(path)
         mode = path.stat().st_mode & 0o777
         with one_file(target, mode) as temporary:
             templates, people, erased = _write(found, temporary)
@@ -90,17 +87,6 @@ def repair(path: Path, out: Path | None = None) -> Repaired:
                 set_aside(path, kept)
     lost = tuple(Lost(at, found.doubtful[at]) for at in sorted(found.doubtful))
     return Repaired(str(target), str(kept), templates, people, lost, erased, not found.unsealed)
-
-
-def _salvaged(path: Path, copy: Path) -> Salvage:
-    """SQLite gets a copy, since it changes what it opens."""
-    try:
-        for end in ("", "-wal", "-journal"):
-            if beside(path, end).exists():
-                shutil.copyfile(beside(path, end), beside(copy, end))
-    except OSError as exc:
-        raise cannot_write(copy, exc) from exc
-    return salvage(path, copy)
 
 
 def _write(found: Salvage, temporary: Path) -> tuple[int, int, int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,22 +47,13 @@ def _table_of(cell: Cell) -> str | None:
     return next((table for table in SEALED if digest(table, cell.row_id, *values[1:-1]) == values[-1]), None)
 
 
-def salvage(path: Path, copy: Path) -> Salvage:
+def salvage(path: Path) -> Salvage:
     """Read what is whole in a gallery, which nobody else uses, and its log.
-
-    Args:
-        path: the gallery; not changed.
-        copy: a copy of it and its log, for SQLite to work on.
 
     Raises:
         ArtefactError: nothing says which model the templates are of.
     """
     found = scan(path)
-    with (
-        contextlib.suppress(sqlite3.DatabaseError),
-        closing(sqlite3.connect(copy, isolation_level=None)) as connection,
-    ):
-        _ask(connection, found)
     spare = found.rows["spare"].get(1)
     if spare is not None:
         found.meta = {str(key): str(value) for key, value in json.loads(str(spare[0])).items()}
@@ -94,8 +83,7 @@ def _scan(path: Path, size: int) -> Salvage:
     for cell in cells(path, size):
         table = _table_of(cell)
         if table is None:
-            if _like_template(cell):
-                found.doubtful[cell.row_id] = str(cell.values[1]) if isinstance(cell.values[1], str) else None
+            _take_unsure(cell, found)
             continue
         row = cell.values[1:-1]
         if found.rows[table].setdefault(cell.row_id, row) != row:
@@ -107,27 +95,20 @@ def _scan(path: Path, size: int) -> Salvage:
     return found
 
 
-def _like_template(cell: Cell) -> bool:
+def _take_unsure(cell: Cell, found: Salvage) -> None:
+    """Rows without a checksum that holds: of the header, of SQLite's own list of last ids, damaged templates."""
     values = cell.values
-    return len(values) in (6, 7) and values[0] is None and isinstance(values[2], bytes) and len(values[2]) >= 4
-
-
-def _ask(connection: sqlite3.Connection, found: Salvage) -> None:
-    """What SQLite can still read: the header, and the ids and names by its own index."""
-    connection.text_factory = lambda raw: raw.decode(errors="replace")
-    with contextlib.suppress(sqlite3.DatabaseError):
-        rows = connection.execute("SELECT key, value FROM meta").fetchall()
-        found.meta = {str(key): str(value) for key, value in rows if key not in NOT_SPARED}
-    with contextlib.suppress(sqlite3.DatabaseError, TypeError, ValueError):
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'templates'").fetchone()
-        found.last_id = int(row[0]) if 0 <= int(row[0]) < MOST_IDS else 0
-    with contextlib.suppress(sqlite3.DatabaseError):
-        for name, row_id in connection.execute("SELECT name, id FROM templates INDEXED BY templates_by_name"):
-            found.doubtful[int(row_id)] = str(name)
+    if len(values) in (6, 7) and values[0] is None and isinstance(values[2], bytes):
+        found.doubtful[cell.row_id] = str(values[1]) if isinstance(values[1], str) else None
+    elif len(values) == 2 and isinstance(values[0], str):
+        if isinstance(values[1], str) and values[0] not in NOT_SPARED:
+            found.meta[values[0]] = values[1]
+        elif values[0] == "templates" and isinstance(values[1], int):
+            found.last_id = values[1]
 
 
 def _ask_index(path: Path, found: Salvage) -> None:
-    """Ids and names by what is left of the index by name, where SQLite cannot read it."""
+    """Ids and names by what is left of the index by name."""
     for entry in index_entries(path, page_sizes(path)[-1]):
         if len(entry) == 3 and isinstance(entry[0], str) and isinstance(entry[1], int) and entry[1] == entry[2]:
             found.doubtful[entry[1]] = entry[0]
