@@ -76,20 +76,22 @@ def backup(path: Path, out: Path) -> Manifest:
         changes.prepare(source)
         _may_be_replaced(out)
         with one_file(out, path.stat().st_mode & 0o777) as temporary:
-            manifest = _copy(source, temporary)
+            _copy(source, temporary)
+            with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+                copy.execute("PRAGMA synchronous = OFF")
+                manifest = write_manifest(copy, now())
             report = check(temporary)
             if not report.sound:
                 raise ArtefactError(f"gallery {path} is damaged: see edgeface gallery check --gallery {path}")
     return manifest
 
 
-def _copy(source: sqlite3.Connection, temporary: Path) -> Manifest:
+def _copy(source: sqlite3.Connection, temporary: Path) -> None:
     """Every page of one moment, and no log beside them."""
     with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
         copy.execute("PRAGMA synchronous = OFF")
         source.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-        return write_manifest(copy, now())
 
 
 def _may_be_replaced(out: Path) -> None:
@@ -234,6 +236,7 @@ def _fit(temporary: Path, before: _Before) -> int:
         connection.execute("PRAGMA journal_mode = MEMORY").fetchall()
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA secure_delete = ON").fetchall()
+        store.upgrade(connection)
         changes.prepare(connection)
         with store.transaction(connection):
             remove_manifest(connection)
