@@ -62,11 +62,15 @@ def enroll(
     quiet: Quiet = False,
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
+    from edgeface_runtime.files import make_parent
+
     output = Output(json, quiet)
     with _open(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
+        if keep_crops is not None:
+            make_parent(keep_crops / "crop.png")
         with recognizer.open_gallery(gallery, create=True) as people:
             enrolment = recognizer.add(people, name, images, faces, keep_crops)
     output.wrote(gallery)

@@ -152,7 +152,7 @@ def restore(path: Path, file: Path, force: bool = False) -> Restored:
                 erased = _fit(temporary, before)
                 report = check(temporary)
                 if not report.sound:
-                    raise ArtefactError(f"{file} could not be restored: {report.findings}")
+                    raise ArtefactError(f"{file} could not be restored: restore another backup ({report.damage()})")
                 kept = spare_name(path, ".before-restore") if there else None
                 if kept is not None:
                     set_aside(path, kept)

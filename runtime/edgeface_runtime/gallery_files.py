@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeface_runtime.errors import InputError
+from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import atomic_path, cannot_write, flush
 from edgeface_runtime.gallery_index_file import index_path
 from edgeface_runtime.gallery_store import guarded
@@ -123,6 +123,11 @@ def one_file(path: Path, mode: int | None) -> Iterator[Path]:
         try:
             with guarded(path):
                 yield temporary
+        except InputError as exc:
+            if str(temporary) not in str(exc):
+                raise
+            kind = ArtefactError if isinstance(exc, ArtefactError) else InputError
+            raise kind(str(exc).replace(str(temporary), str(path))) from exc
         finally:
             for end in (*LOGS, ".index"):
                 beside(temporary, end).unlink(missing_ok=True)

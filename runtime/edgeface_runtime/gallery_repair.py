@@ -114,7 +114,7 @@ def _write(found: Salvage, temporary: Path) -> tuple[int, int, int]:
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('templates', ?)", (found.last_id,))
     report = check(temporary)
     if not report.sound or report.templates != len(rows):
-        raise ArtefactError(f"cannot repair {temporary}: {report.findings}")
+        raise ArtefactError(f"cannot repair {temporary}: restore a backup ({report.damage()})")
     return len(rows), report.people, erased
 
 

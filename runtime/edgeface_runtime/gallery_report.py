@@ -51,6 +51,10 @@ class Report:
         """Whether nothing is damaged."""
         return all(finding.state != "damaged" for finding in self.findings)
 
+    def damage(self) -> str:
+        """What is damaged, in one line."""
+        return "; ".join(f"{one.what}: {one.detail}" for one in self.findings if one.state == "damaged")
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
         return {**asdict(self), "sound": self.sound, "advice": self.advice}
