@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from edgeface_runtime import gallery_store as store
-from edgeface_runtime.errors import ArtefactError, EdgefaceError, InputError
+from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_check_beside import check_crops, check_index, check_log
-from edgeface_runtime.gallery_features import unpack
+from edgeface_runtime.gallery_check_rows import bad_row, check_templates, rows_of, text
 from edgeface_runtime.gallery_files import beside, copies_left, is_sqlite, read_only
-from edgeface_runtime.gallery_layout import ENCRYPTED_BY, NOT_SPARED, SEALED, digest
+from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
 from edgeface_runtime.gallery_manifest import content_of, read_manifest
 from edgeface_runtime.gallery_report import Report
 from edgeface_runtime.gallery_salvage import is_ours
-from edgeface_runtime.gallery_templates import stack
 from edgeface_runtime.gallery_wal import read_log
 
 __all__ = ["check"]
@@ -65,7 +63,7 @@ def check(path: Path) -> Report:
 
 
 def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
-    connection.text_factory = _text
+    connection.text_factory = text
     tables = {str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master")}
     if not {"meta", "templates"} <= tables:
         raise sqlite3.DatabaseError("its tables are missing")
@@ -81,7 +79,7 @@ def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
             return
         old = meta["version"] == "1"
         report.add("header", "ok", f"version {meta['version']}, model {meta['model_id'][:12]}")
-        _check_templates(connection, report, path, meta, features)
+        check_templates(connection, report, path, meta, features)
         if old:
             report.add("checksums", "note", "none, it is of version 1: edgeface gallery list adds them")
         else:
@@ -105,14 +103,6 @@ def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
         report.add("copies", "note", left)
 
 
-def _text(raw: bytes) -> str | bytes:
-    """Damaged text stays bytes, as in gallery_pages.py."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
-
-
 def _check_structure(connection: sqlite3.Connection, report: Report) -> None:
     """SQLite's integrity check: pages, order of rows, the index by name."""
     try:
@@ -127,53 +117,6 @@ def _check_structure(connection: sqlite3.Connection, report: Report) -> None:
         report.add("structure", "damaged", " ".join(line.split()))
 
 
-def _rows_of(connection: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
-    """All rows of a table by id; DatabaseError where they cannot be read on."""
-    cursor = connection.execute(f"SELECT * FROM {table} ORDER BY id")
-    while page := cursor.fetchmany(256):
-        yield from page
-
-
-def _check_templates(
-    connection: sqlite3.Connection,
-    report: Report,
-    path: Path,
-    meta: dict[str, str],
-    features: tuple[int, int, int] | None,
-) -> None:
-    size, sealed, encrypted = int(meta["embedding_size"]), meta["version"] != "1", ENCRYPTED_BY in meta
-    people: set[object] = set()
-    try:
-        for row_id, name, *values in _rows_of(connection, "templates"):
-            why = None
-            if sealed and values[-1] != digest("templates", int(str(row_id)), name, *values[:-1]):
-                why = "it has changed"
-            elif not encrypted:
-                try:
-                    stack([values[0]], size, path)
-                    if features is not None:
-                        unpack([values[3]], features, path)
-                except EdgefaceError as exc:
-                    why = str(exc).partition("(")[2].partition(")")[0]
-            if why is not None:
-                report.bad.append(_bad("templates", row_id, name, why))
-                continue
-            people.add(name)
-            report.templates += 1
-    except (sqlite3.DatabaseError, ValueError) as exc:
-        report.add("templates", "damaged", f"not all can be read: {exc}")
-    report.people = len(people)
-    if report.bad:
-        names = ", ".join(f"{bad['id']} ({bad['name']})" for bad in report.bad[:MOST])
-        report.add("templates", "damaged", f"{len(report.bad)} are damaged, rows {names}")
-    else:
-        report.add("templates", "ok", f"{report.templates} of {report.people} people")
-
-
-def _bad(table: str, row_id: object, name: object, why: str) -> dict[str, Any]:
-    return {"table": table, "id": row_id, "name": name if isinstance(name, str) else None, "why": why}
-
-
 def _check_sealed(connection: sqlite3.Connection, report: Report, meta: dict[str, str]) -> None:
     """The other tables with checksums, and the second copy of the header."""
     spare: Sequence[object] = ()
@@ -181,9 +124,9 @@ def _check_sealed(connection: sqlite3.Connection, report: Report, meta: dict[str
         if table == "templates":
             continue
         try:
-            for row_id, *values in _rows_of(connection, table):
+            for row_id, *values in (row for page in rows_of(connection, table) for row in page):
                 if values[-1] != digest(table, int(str(row_id)), *values[:-1]):
-                    report.bad.append(_bad(table, row_id, None, "it has changed"))
+                    report.bad.append(bad_row(table, row_id, None, "it has changed"))
                     report.add(table, "damaged", f"row {row_id} has changed")
                 elif table == "spare" and row_id == 1:
                     spare = values

@@ -173,7 +173,7 @@ def _read_npz(file: Path) -> _People:
 def _write_json(out: Path, people: _People) -> None:
     rows: dict[str, list[list[float]]] = {}
     for name, template in zip(people.names, people.templates, strict=True):
-        rows.setdefault(name, []).append([float(value) for value in template])
+        rows.setdefault(name, []).append(template.tolist())
     listed = [{"name": name, "templates": templates} for name, templates in rows.items()]
     data = {"format": FORMAT, "version": VERSION, "model_id": people.model_id, "people": listed}
     out.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
