@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_check_beside import check_crops, check_index, check_log
@@ -144,7 +145,9 @@ def _check_manifest(connection: sqlite3.Connection, report: Report) -> None:
     manifest = read_manifest(connection)
     if manifest is None:
         return
-    if (manifest.templates, manifest.people, manifest.content) == content_of(connection):
+    if changes.state(connection).seq != manifest.seq:
+        report.add("backup", "note", f"of {manifest.created}, used as a gallery since")
+    elif (manifest.templates, manifest.people, manifest.content) == content_of(connection):
         report.add("backup", "ok", f"of {manifest.created}")
     else:
         report.add("backup", "damaged", f"it does not hold the {manifest.templates} templates of {manifest.created}")

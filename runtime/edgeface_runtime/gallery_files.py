@@ -103,6 +103,8 @@ def alone(path: Path) -> Iterator[None]:
             fcntl.fcntl(handle, fcntl.F_OFD_SETLK, wanted)
         except (BlockingIOError, PermissionError) as exc:
             raise InputError(f"gallery {path} is open elsewhere: stop what uses it, then try again") from exc
+        except OSError as exc:  # a file system without locks
+            raise cannot_write(path, exc) from exc
         yield
     finally:
         os.close(handle)
@@ -150,6 +152,8 @@ def set_aside(path: Path, kept: Path) -> None:
         flush(path.absolute().parent)
         clear_beside(path)
     except OSError as exc:
+        if path.exists():  # which no other file has replaced yet
+            kept.unlink(missing_ok=True)
         raise cannot_write(kept, exc) from exc
 
 

@@ -8,6 +8,7 @@ import sqlite3
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgeface_runtime.gallery_changes import state
 from edgeface_runtime.gallery_layout import seal
 
 __all__ = ["Manifest", "content_of", "read_manifest", "remove_manifest", "write_manifest"]
@@ -29,6 +30,8 @@ class Manifest:
     """UTC."""
     content: str
     """SHA-256 over all templates' ids and checksums."""
+    seq: int
+    """Last line of its log of changes: another one, and the backup has been used as a gallery."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
@@ -37,18 +40,20 @@ class Manifest:
 
 def content_of(connection: sqlite3.Connection) -> tuple[int, int, str]:
     """Templates, people, and the SHA-256 over ids and checksums."""
-    state = hashlib.sha256()
+    sum_ = hashlib.sha256()
     for row_id, checksum in connection.execute("SELECT id, checksum FROM templates ORDER BY id"):
-        state.update(b"%d" % row_id + bytes(checksum))
+        sum_.update(b"%d" % row_id + bytes(checksum))
     counts = connection.execute("SELECT COUNT(*), COUNT(DISTINCT name) FROM templates").fetchone()
-    return int(counts[0]), int(counts[1]), state.hexdigest()
+    return int(counts[0]), int(counts[1]), sum_.hexdigest()
 
 
 def write_manifest(connection: sqlite3.Connection, created: str) -> Manifest:
     """Describe the backup it is open on, in that."""
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     templates, people, content = content_of(connection)
-    manifest = Manifest(meta["gallery_id"], meta["model_id"], templates, people, created, content)
+    manifest = Manifest(
+        meta["gallery_id"], meta["model_id"], templates, people, created, content, state(connection).seq
+    )
     text = json.dumps(manifest.to_dict())
     connection.execute("INSERT OR REPLACE INTO spare (id, meta) VALUES (?, ?)", (ROW, text))
     seal(connection, "spare", ROW, ROW)

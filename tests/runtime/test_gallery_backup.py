@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -15,10 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgeface_runtime.files
+import edgeface_runtime.gallery_files
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.gallery_backup import backup, restore
 from edgeface_runtime.gallery_check import check
+from edgeface_runtime.gallery_repair import repair
 
 MODEL = "a" * 64
 SmallFiles = Callable[[int], AbstractContextManager[None]]
@@ -48,6 +52,72 @@ def test_a_backup_is_one_file_of_all_there_is(tmp_path: Path, damage: Any) -> No
     assert out.stat().st_mode & 0o777 == 0o640
     assert {"what": "backup", "state": "ok", "detail": f"of {manifest.created}"} in check(out).to_dict()["findings"]
     assert backup(path, out).gallery_id == manifest.gallery_id  # an earlier one is replaced
+
+
+def test_a_backup_that_is_used_as_a_gallery_is_not_called_damaged(tmp_path: Path, damage: Any) -> None:
+    path, out = tmp_path / "g.db", tmp_path / "b.db"
+    damage.make(path, 3, 1)
+    backup(path, out)
+    with Gallery(out) as gallery:
+        gallery.enroll("ann", np.ones(128))
+    report = check(out)
+    assert report.sound and "used as a gallery since" in str(report.findings)
+    assert restore(path, out).people == 5
+
+
+def cut_at(number: int, work: Callable[[], object]) -> bool:
+    """Do it in a process that ends, as by a power cut, before its flush of that number; whether it was done."""
+    child = os.fork()
+    if child == 0:
+        left = [number]
+        flush = edgeface_runtime.files.flush
+
+        def cut(path: Path) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                os._exit(9)
+            flush(path)
+
+        edgeface_runtime.files.flush = edgeface_runtime.gallery_files.flush = cut
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, 9)
+    return code == 0
+
+
+@pytest.mark.parametrize("what", ["restore", "repair", "backup"])
+def test_a_cut_leaves_the_old_or_the_new(tmp_path: Path, damage: Any, what: str) -> None:
+    path, out = tmp_path / "g.db", tmp_path / "b.db"
+    new = damage.make(path)
+    backup(path, out)
+    with Gallery(path) as gallery:
+        gallery.enroll("later", np.ones(128))
+    old = damage.truth(path)
+    work: dict[str, Callable[[], object]] = {
+        "restore": lambda: restore(path, out),
+        "repair": lambda: repair(path),
+        "backup": lambda: backup(path, out),
+    }
+    target, ends = (out, (new, old)) if what == "backup" else (path, (old, new))
+    if what == "repair":
+        ends = (old, old)
+    number, done = 0, False
+    while not done:
+        number += 1
+        done = cut_at(number, work[what])
+        found = damage.truth(target)
+        assert found in ends and check(target).sound, number
+        if found == ends[1] and what == "restore":
+            assert old in [damage.truth(kept) for kept in tmp_path.glob("g.db.before-restore-?")]
+            break
+    assert number > 1
+    assert work[what]() is not None  # what was left under a temporary name is taken over
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_what_is_no_backup_is_not_overwritten(tmp_path: Path, damage: Any) -> None:
@@ -255,7 +325,8 @@ def test_refusals(tmp_path: Path, damage: Any) -> None:
     with pytest.raises(ArtefactError, match="is damaged: restore another backup"):
         restore(path, tmp_path / "bad.db", force=True)
     connection = sqlite3.connect(out)
-    connection.execute("DELETE FROM templates WHERE id = 1")  # every row that is left is whole
+    connection.execute("DROP TRIGGER templates_deleted")  # as if the row had never been: all that are left are whole
+    connection.execute("DELETE FROM templates WHERE id = 1")
     connection.commit()
     connection.close()
     with pytest.raises(ArtefactError, match="is damaged"):
