@@ -25,7 +25,7 @@ from edgeface_runtime.gallery_binding import check_features, check_model
 from edgeface_runtime.gallery_encryption import make_encrypted, open_rows
 from edgeface_runtime.gallery_features import Halves, MaskedTemplates, pack, unpack
 from edgeface_runtime.gallery_key import GalleryKey
-from edgeface_runtime.gallery_rekey import Rekeyed, rekey
+from edgeface_runtime.gallery_rekey import Rekeyed, refuse_same, rekey
 from edgeface_runtime.gallery_results import Candidate, Erasure, Person, person_name, rank
 from edgeface_runtime.gallery_rows import NewRows
 from edgeface_runtime.gallery_search import INDEX_FROM, LargeGallery, Progress
@@ -262,6 +262,13 @@ class Gallery(Closing):
             self._large.index = None
             pending = self._erased(connection)
         return Rekeyed(rows.encrypted, people, pending is None, pending)
+
+    def check_new_key(self, key: GalleryKey) -> None:
+        """Raise InputError unless the gallery is encrypted, and by another key than this one."""
+        with self._lock, store.guarded(self.path):
+            if not self._rows.encrypted:
+                raise InputError(f"gallery {self.path} is not encrypted: it has no key to change")
+            refuse_same(self._open(), self.path, key)
 
     def _note_erasure(self, connection: sqlite3.Connection) -> None:
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))

@@ -13,7 +13,6 @@ encrypt more than 2**32 times (NIST SP 800-38D), which no person, and no gallery
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from typing import TYPE_CHECKING
@@ -40,13 +39,15 @@ class TamperedError(Exception):
 
 
 def _open(aead: AESGCM, sealed: object, context: bytes) -> bytes:
-    from cryptography.exceptions import InvalidTag
-
     if not isinstance(sealed, bytes) or len(sealed) < EXTRA_BYTES:
         raise TamperedError
     try:
         return aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
-    except InvalidTag as exc:
+    except Exception as exc:
+        from cryptography.exceptions import InvalidTag  # importing it each time costs as much as decrypting
+
+        if not isinstance(exc, InvalidTag):
+            raise
         raise TamperedError from exc
 
 
@@ -69,12 +70,10 @@ def unpadded(plain: bytes) -> str:
 class PersonKey:
     """One person's key, and what it opens."""
 
-    def __init__(self, key: bytes, person: str, before: str, after: str) -> None:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
+    def __init__(self, aead: AESGCM, person: str, before: str, after: str) -> None:
         self.person = person
         """Stands for the person in the file; random."""
-        self._aead = AESGCM(key)
+        self._aead = aead
         self._before, self._after = before, f"\0{after}"
 
     def seal(self, what: str, place: str, plain: bytes) -> bytes:
@@ -108,6 +107,7 @@ class Cipher:
         self.gallery_id, self.model_id = gallery_id, model_id
         self.key_id = self._derive(master, "id")[:8].hex()
         """Tells keys apart; says nothing about the key."""
+        self._aead = AESGCM
         self._wrapping = AESGCM(self._derive(master, "wrap"))
         self._lookup = self._derive(master, "lookup")
 
@@ -132,7 +132,7 @@ class Cipher:
 
     def lookup(self, name: str) -> bytes:
         """What a person is found by, 16 bytes: HMAC-SHA256 of the name."""
-        return hmac.new(self._lookup, name.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()[:LOOKUP_BYTES]
+        return hmac.digest(self._lookup, name.encode("utf-8", "surrogateescape"), "sha256")[:LOOKUP_BYTES]
 
     def new_person(self, lookup: bytes) -> tuple[PersonKey, bytes]:
         """A new person's key, and as it is wrapped."""
@@ -157,4 +157,4 @@ class Cipher:
         return f"{LABEL}\0key\0{self.gallery_id}\0{person}\0{lookup.hex()}\0{self.model_id}".encode()
 
     def _person(self, key: bytes, person: str) -> PersonKey:
-        return PersonKey(key, person, self.gallery_id, self.model_id)
+        return PersonKey(self._aead(key), person, self.gallery_id, self.model_id)

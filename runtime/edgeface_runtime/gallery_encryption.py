@@ -6,19 +6,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_cipher import Cipher, TamperedError
 from edgeface_runtime.gallery_key import KEY_VARIABLE, PASSPHRASE_VARIABLE, GalleryKey, Scrypt
 from edgeface_runtime.gallery_rows import ENCRYPTED_BY, Rows
 from edgeface_runtime.gallery_sealed import PEOPLE, SealedRows
 
-__all__ = ["META", "describe_encryption", "is_opened_by", "make_encrypted", "open_rows", "write_header"]
+__all__ = [
+    "META",
+    "describe_encryption",
+    "encryption_of",
+    "is_opened_by",
+    "make_encrypted",
+    "open_rows",
+    "write_header",
+]
 
 ENCRYPTION = "1"
 META = ("encryption", "kdf", ENCRYPTED_BY, "key_proof")
@@ -31,6 +41,17 @@ def describe_encryption(meta: Mapping[str, str]) -> str | None:
     if ENCRYPTED_BY not in meta:
         return None
     return "AES-256-GCM, " + ("by a key" if meta.get("kdf") == "none" else "by a passphrase (scrypt)")
+
+
+def encryption_of(path: Path) -> str | None:
+    """`describe_encryption` of a file.
+
+    Raises:
+        InputError: missing, or not readable.
+        ArtefactError: no gallery, or damaged.
+    """
+    with store.guarded(path), contextlib.closing(store.connect(path, None)) as connection:
+        return describe_encryption(store.read_meta(connection, path))
 
 
 def make_encrypted(connection: sqlite3.Connection, key: GalleryKey, path: Path) -> SealedRows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from edgeface_runtime.errors import InputError
@@ -20,7 +21,7 @@ from edgeface_runtime.gallery_rows import Rows
 from edgeface_runtime.gallery_sealed import SealedRows
 from edgeface_runtime.gallery_search import Progress
 
-__all__ = ["Rekeyed", "change_key", "decrypt", "encrypt", "rekey"]
+__all__ = ["Rekeyed", "change_key", "decrypt", "encrypt", "refuse_same", "rekey"]
 
 PAGE = 1000
 
@@ -51,6 +52,12 @@ def rekey(connection: sqlite3.Connection, rows: Rows, key: GalleryKey | None, pr
     return decrypt(connection, rows, progress) if key is None else change_key(connection, rows, key)
 
 
+def refuse_same(connection: sqlite3.Connection, path: Path, key: GalleryKey) -> None:
+    """Raise InputError where an encrypted gallery has that key already."""
+    if is_opened_by(dict(connection.execute("SELECT key, value FROM meta").fetchall()), key):
+        raise InputError(f"gallery {path} is encrypted by that {key.kind} already: give another one")
+
+
 def change_key(connection: sqlite3.Connection, rows: SealedRows, key: GalleryKey) -> SealedRows:
     """Wrap everybody's key by another one; within the caller's transaction.
 
@@ -59,8 +66,7 @@ def change_key(connection: sqlite3.Connection, rows: SealedRows, key: GalleryKey
         ArtefactError: a row of people was changed.
     """
     rows.check(connection)
-    if is_opened_by(dict(connection.execute("SELECT key, value FROM meta").fetchall()), key):
-        raise InputError(f"gallery {rows.path} is encrypted by that {key.kind} already: give another one")
+    refuse_same(connection, rows.path, key)
     cipher = write_header(connection, key)
     last = 0
     while True:
