@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli.engine import NoBuild, Signed, builder
+from edgeface.cli.gallery_key import KeyEnv, KeyFile, KeyFlags, Passphrase, PassphraseFile, gallery_key
 from edgeface.cli.output import Json, Output, Quiet
+from edgeface_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from edgeface_runtime.recognizer import Recognizer
@@ -48,6 +50,13 @@ def enroll(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who it is.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures with that face.")],
     gallery: GalleryFile,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Make a new gallery encrypted, by the key given.")
+    ] = False,
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     largest: Largest = False,
     keep_crops: KeepCrops = None,
     backend: Backend = "onnxruntime",
@@ -65,13 +74,21 @@ def enroll(
     from edgeface_runtime.files import make_parent
 
     output = Output(json, quiet)
+    is_new = not gallery.exists()
+    key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output, fresh=encrypt and is_new)
+    if encrypt and key is None:
+        raise InputError("--encrypt: which key? give --key-file, --key-env, --passphrase or --passphrase-file")
+    if is_new and key is not None and not encrypt:
+        raise InputError(f"{gallery} is a new gallery and there is a key for it: give --encrypt, or no key")
     with _open(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
         if keep_crops is not None:
             make_parent(keep_crops / "crop.png")
-        with recognizer.open_gallery(gallery, create=True) as people:
+            if key is not None:
+                output.note("the crops are kept as plain pictures, not encrypted")
+        with recognizer.open_gallery(gallery, create=True, key=key) as people:
             enrolment = recognizer.add(people, name, images, faces, keep_crops)
     output.wrote(gallery)
     output.data(enrolment.to_dict())
@@ -84,6 +101,10 @@ def identify(
     gallery: GalleryFile,
     top: Annotated[int, typer.Option(help="Candidates listed for a face.")] = 5,
     threshold: Limit = None,
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -97,14 +118,15 @@ def identify(
 ) -> None:
     """Match every face of every picture against a gallery. Exit code 1 when no face matched anybody."""
     from edgeface.cli.progress import bar
-    from edgeface_runtime.errors import ImageError, InputError
+    from edgeface_runtime.errors import ImageError
 
     output = Output(json, quiet)
+    key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output)
     with (
         _open(
             output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
         ) as recognizer,
-        recognizer.open_gallery(gallery) as people,
+        recognizer.open_gallery(gallery, key=key) as people,
     ):
         with bar("index", quiet) as show:
             index = people.prepare(show)

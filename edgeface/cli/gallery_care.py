@@ -9,6 +9,7 @@ import typer
 
 from edgeface.cli.device import AllowCpu, Backend, Device, Precision, Threads
 from edgeface.cli.engine import NoBuild, Signed, builder
+from edgeface.cli.gallery_key import KeyEnv, KeyFile, KeyFlags, Passphrase, PassphraseFile, gallery_key
 from edgeface.cli.output import Json, Output, Quiet
 
 __all__ = ["register"]
@@ -117,6 +118,10 @@ def restore(
 def export(
     gallery: GalleryFile,
     out: Annotated[Path, typer.Option(metavar="FILE", help="people.npz or people.json.")],
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -125,7 +130,8 @@ def export(
     from edgeface_runtime.gallery_exchange import export_people
 
     output = Output(json, quiet)
-    with Gallery(gallery) as people:
+    key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output)
+    with Gallery(gallery, key=key) as people:
         done = export_people(people, out)
     output.data(done.to_dict())
     output.wrote(out)
@@ -136,14 +142,32 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="people.npz or people.json of `gallery export`.")],
     gallery: GalleryFile,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Make a new gallery encrypted, by the key given.")
+    ] = False,
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Enrol everybody of an exported file, all or nobody; a gallery that is missing is made."""
+    from functools import partial
+
+    from edgeface_runtime.errors import InputError
+    from edgeface_runtime.gallery import Gallery
     from edgeface_runtime.gallery_exchange import import_people
 
     output = Output(json, quiet)
-    done = import_people(gallery, file)
+    flags = KeyFlags(key_file, key_env, passphrase, passphrase_file)
+    is_new = not gallery.exists()
+    key = gallery_key(flags, output, fresh=encrypt and is_new)
+    if encrypt and key is None:
+        raise InputError("--encrypt: which key? give --key-file, --key-env, --passphrase or --passphrase-file")
+    if is_new and key is not None and not encrypt:
+        raise InputError(f"{gallery} is a new gallery and there is a key for it: give --encrypt, or no key")
+    done = import_people(gallery, file, partial(Gallery, key=key))
     output.data(done.to_dict())
     output.wrote(gallery)
     output.line(f"{done.templates} templates of {done.people} people imported")
@@ -156,6 +180,10 @@ def migrate(
     crops: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the crops are, if they were moved.")
     ] = None,
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -176,8 +204,9 @@ def migrate(
     from edgeface_runtime.recognizer import Recognizer
 
     output = Output(json, quiet)
+    key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output)
     with (
-        Gallery(gallery) as old,
+        Gallery(gallery, key=key) as old,
         Recognizer.from_bundle(
             bundle,
             backend,
@@ -191,7 +220,7 @@ def migrate(
         bar("crops", quiet) as show,
     ):
         output.fell_back(recognizer.describe())
-        done = enrol_anew(old, recognizer, out, crops, show)
+        done = enrol_anew(old, recognizer, out, crops, key, show)
     output.data(done.to_dict())
     output.wrote(out)
     output.line(

@@ -250,6 +250,8 @@ def _fit(temporary: Path, before: _Before) -> int:
                 ).rowcount
             for row_id in before.gone:
                 erased += connection.execute("DELETE FROM templates WHERE id = ?", (row_id,)).rowcount
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'people'").fetchone():
+                connection.execute("DELETE FROM people WHERE person NOT IN (SELECT name FROM templates)")
             most = max(before.last_id, last_id(connection))
             connection.execute("DELETE FROM sqlite_sequence WHERE name = 'templates'")
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('templates', ?)", (most,))

@@ -16,8 +16,8 @@ import sqlite3
 __all__ = ["ENCRYPTED_BY", "MARK_SALT", "NOT_SPARED", "SEALED", "VERSION", "digest", "extend", "seal", "seal_meta"]
 
 VERSION = 2
-SEALED = ("templates", "spare", "erasures", "crops")
-"""Tables of sealed rows: `id` comes first, `checksum` last."""
+SEALED = ("templates", "spare", "erasures", "crops", "people")
+"""Tables of sealed rows: `id` comes first, `checksum` last. Only encrypted galleries have `people`."""
 NOT_SPARED = ("erasure_pending",)
 """Keys of `meta` that come and go."""
 ENCRYPTED_BY = "key_id"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeface_runtime.errors import ImageError, InputError
-from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.gallery import Gallery, GalleryKey
 from edgeface_runtime.gallery_crop_files import crop_spec, load
 from edgeface_runtime.gallery_crops import Crop, KeptCrop, folder_of, said_folder
 from edgeface_runtime.gallery_files import one_file
@@ -54,7 +54,12 @@ class Migrated:
 
 
 def migrate(
-    old: Gallery, recognizer: Recognizer, out: Path, crops: Path | None = None, progress: Progress | None = None
+    old: Gallery,
+    recognizer: Recognizer,
+    out: Path,
+    crops: Path | None = None,
+    key: GalleryKey | None = None,
+    progress: Progress | None = None,
 ) -> Migrated:
     """Enrol everybody of a gallery anew, by another model.
 
@@ -63,6 +68,7 @@ def migrate(
         recognizer: the new model's.
         out: the new gallery, made whole or not at all. It refers to the same crops.
         crops: the folder they lie in now; None: where they were kept.
+        key: encrypts the new gallery; None leaves it plain.
         progress: called with the crops done and all of them.
 
     Raises:
@@ -80,7 +86,7 @@ def migrate(
         raise InputError(f"no crop of gallery {old.path} can be used ({left[0].why}): enrol again")
     with (
         one_file(out, old.path.stat().st_mode & 0o777) as temporary,
-        recognizer.open_gallery(temporary, create=True) as new,
+        recognizer.open_gallery(temporary, create=True, key=key) as new,
     ):
         for start in range(0, len(usable), BATCH):
             _enrol(new, recognizer, usable[start : start + BATCH])

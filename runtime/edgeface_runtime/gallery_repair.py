@@ -21,8 +21,9 @@ from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_check import check
 from edgeface_runtime.gallery_erasures import Mark, erased_names, now
 from edgeface_runtime.gallery_files import alone, one_file, set_aside, spare_name
-from edgeface_runtime.gallery_layout import MARK_SALT, SEALED, digest, seal_meta
+from edgeface_runtime.gallery_layout import ENCRYPTED_BY, MARK_SALT, SEALED, digest, seal_meta
 from edgeface_runtime.gallery_salvage import Salvage, salvage
+from edgeface_runtime.gallery_sealed import PEOPLE, guard
 
 __all__ = ["Lost", "Repaired", "building", "repair"]
 
@@ -97,6 +98,10 @@ def _write(found: Salvage, temporary: Path) -> tuple[int, int, int]:
     gone = erased_names(names, meta[MARK_SALT], marks) if MARK_SALT in meta else {}
     rows = {at: row for at, row in found.rows["templates"].items() if at > gone.get(str(row[0]), 0)}
     erased = len(found.rows["templates"]) - len(rows)
+    if ENCRYPTED_BY in meta:  # without the person's key a template is nothing
+        known = {row[0] for row in found.rows["people"].values()}
+        found.doubtful |= {at: None for at, row in rows.items() if row[0] not in known}
+        rows = {at: row for at, row in rows.items() if row[0] in known}
     found.rows["templates"] = rows
     shape = store.feature_shape(meta, temporary)
     new = store.New(meta["model_id"], int(meta["embedding_size"]), shape)
@@ -107,9 +112,13 @@ def _write(found: Salvage, temporary: Path) -> tuple[int, int, int]:
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (now(),))
         found.rows["crops"] = {at: row for at, row in found.rows["crops"].items() if row[0] not in found.doubtful}
         seal_meta(connection)
+        if ENCRYPTED_BY in meta:
+            connection.execute(PEOPLE)
         for table in SEALED:
             if table != "spare":
                 _insert(connection, table, found.rows[table])
+        if ENCRYPTED_BY in meta:
+            guard(connection)
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'templates'")
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('templates', ?)", (found.last_id,))
     report = check(temporary)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import make_parent
 from edgeface_runtime.gallery_layout import VERSION, extend
+from edgeface_runtime.gallery_rows import REFUSAL
 
 __all__ = [
     "FORMAT",
@@ -57,6 +58,8 @@ class New:
     embedding_size: int
     features: tuple[int, int, int] | None = None
     """(C, h, w) of the features it keeps; None keeps none."""
+    also: Callable[[sqlite3.Connection], object] | None = None
+    """What else to do in the transaction that makes it."""
 
 
 @contextlib.contextmanager
@@ -74,6 +77,8 @@ def guarded(path: Path) -> Iterator[None]:
             raise InputError(f"cannot use gallery {path}: {text}: it and its folder must be writable") from exc
         raise ArtefactError(f"gallery {path} is damaged ({text}): restore a backup of it") from exc
     except sqlite3.DatabaseError as exc:
+        if REFUSAL in str(exc):
+            raise InputError(f"gallery {path} was encrypted by another process: open it again with the key") from exc
         raise ArtefactError(f"gallery {path} is damaged ({exc}): restore a backup of it") from exc
 
 
@@ -197,6 +202,8 @@ def initialise(connection: sqlite3.Connection, new: New) -> None:
             rows["features"] = ",".join(map(str, new.features))
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(rows.items()))
         extend(connection)
+        if new.also is not None:
+            new.also(connection)
 
 
 def upgrade(connection: sqlite3.Connection) -> None:

@@ -23,7 +23,7 @@ from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine_open import EngineBuilder
 from edgeface_runtime.errors import FaceError, ImageError, InputError
-from edgeface_runtime.gallery import Gallery, person_name
+from edgeface_runtime.gallery import Gallery, GalleryKey, person_name
 from edgeface_runtime.gallery_crop_files import crop_spec, discard, keep
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
@@ -174,11 +174,11 @@ class Recognizer(Closing):
             **self.placed.facts(),
         }
 
-    def open_gallery(self, path: str | Path, create: bool = False) -> Gallery:
-        """Open (or make) a gallery bound to this model. Raises as `Gallery` does."""
+    def open_gallery(self, path: str | Path, create: bool = False, key: GalleryKey | None = None) -> Gallery:
+        """Open (or make) a gallery bound to this model, encrypted by `key`. Raises as `Gallery` does."""
         entry = self.bundle.manifest.dictionary
         features = None if entry is None else entry.features
-        return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create, features)
+        return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create, features, key)
 
     def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
         """The threshold to decide by: the caller's, else the bundle's; see `choose_threshold`."""
