@@ -31,7 +31,7 @@ from edgeface_runtime.gallery_files import (
     set_aside,
     spare_name,
 )
-from edgeface_runtime.gallery_layout import ENCRYPTED_BY, MARK_SALT
+from edgeface_runtime.gallery_layout import ENCRYPTED_BY, MARK_SALT, seal_meta
 from edgeface_runtime.gallery_manifest import Manifest, read_manifest, remove_manifest, write_manifest
 from edgeface_runtime.gallery_salvage import is_ours, scan
 
@@ -109,7 +109,9 @@ def _may_be_replaced(out: Path) -> None:
 class _Before:
     """What the gallery that is there says."""
 
-    gallery_id: str | None
+    gallery_id: str | None = None
+    salt: str | None = None
+    """Of its marks."""
     marks: Sequence[Mark] = ()
     gone: Sequence[int] = ()
     """Ids of the backup's templates that it has no more."""
@@ -138,9 +140,12 @@ def restore(path: Path, file: Path, force: bool = False) -> Restored:
     with store.guarded(file), closing(read_only(file)) as source:
         meta = store.read_meta(source, file)
         there = path.exists()
-        before = _before(path, source) if there else _Before(None, unknown="no gallery was there")
-        if there and not force and before.gallery_id is not None and before.gallery_id != meta.get("gallery_id"):
-            raise InputError(f"{file} is a backup of another gallery than {path}: give --force to put it there")
+        before = _before(path, source) if there else _Before(unknown="no gallery was there")
+        if before.gallery_id is not None and before.gallery_id != meta.get("gallery_id"):
+            if not force:
+                raise InputError(f"{file} is a backup of another gallery than {path}: give --force to put it there")
+            if "gallery_id" in meta:  # a gallery of version 1 does not say which it is
+                before = _Before()
         stamp = _stamp(path)
         with alone(path) if there else contextlib.nullcontext():
             if _stamp(path) != stamp:
@@ -189,11 +194,11 @@ def _before(path: Path, backup_: sqlite3.Connection) -> _Before:
             if meta.get("format") != store.FORMAT:
                 raise ArtefactError(f"{path} is not a gallery: move it away first")
             gone, last = _gone(connection, backup_), last_id(connection)
-            if meta["version"] == "1":
-                return _Before(None, (), gone, last, OLD)
+            if MARK_SALT not in meta:
+                return _Before(gone=gone, last_id=last, unknown=OLD)
             other = dict(backup_.execute("SELECT key, value FROM meta").fetchall())
             unknown = REKEYED if (ENCRYPTED_BY in other) != (ENCRYPTED_BY in meta) else None
-            return _Before(meta["gallery_id"], marks(connection), gone, last, unknown)
+            return _Before(meta["gallery_id"], meta[MARK_SALT], marks(connection), gone, last, unknown)
     except sqlite3.DatabaseError as exc:
         if "locked" in str(exc):
             raise InputError(f"gallery {path} is open elsewhere: stop what uses it, then try again") from exc
@@ -221,9 +226,11 @@ def _from_damaged(path: Path) -> _Before:
         raise ArtefactError(f"{path} is not a gallery: move it away first")
     rows = scan(path).rows
     spare = rows["spare"].get(1)
+    meta = {} if spare is None else json.loads(str(spare[0]))
     known = [Mark(*row) for row in rows["erasures"].values()]  # type: ignore[arg-type]
     return _Before(
-        None if spare is None else json.loads(str(spare[0])).get("gallery_id"),
+        meta.get("gallery_id"),
+        meta.get(MARK_SALT),
         known,
         last_id=max([0, *rows["templates"], *(mark.last_id for mark in known)]),
         unknown="the gallery that was there is damaged, and may have lost marks of deletions",
@@ -236,10 +243,14 @@ def _fit(temporary: Path, before: _Before) -> int:
         connection.execute("PRAGMA journal_mode = MEMORY").fetchall()
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA secure_delete = ON").fetchall()
-        store.upgrade(connection)
+        is_old = store.upgrade(connection)
         changes.prepare(connection)
         with store.transaction(connection):
             remove_manifest(connection)
+            if is_old and before.gallery_id is not None and before.salt is not None:
+                same = {"gallery_id": before.gallery_id, MARK_SALT: before.salt}
+                connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(same.items()))
+                seal_meta(connection)
             add_marks(connection, before.marks)
             salt = connection.execute("SELECT value FROM meta WHERE key = ?", (MARK_SALT,)).fetchone()[0]
             names = [str(row[0]) for row in connection.execute("SELECT DISTINCT name FROM templates")]

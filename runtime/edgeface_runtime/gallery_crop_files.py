@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime.errors import ImageError
-from edgeface_runtime.files import write_bytes
+from edgeface_runtime.files import atomic_path
 from edgeface_runtime.gallery_crops import Crop, erase_file, folder_of, said_folder
 from edgeface_runtime.image import decode_image
 from edgeface_runtime.manifest import Manifest
@@ -36,7 +36,7 @@ def keep(gallery: Path, folder: Path, crops: Sequence[Pixels], spec: str) -> lis
     """Write crops, all or none, durable on return; they belong to nobody until `link`.
 
     Args:
-        gallery: the gallery's file.
+        gallery: the gallery's file, which is there; crops get its permissions.
         folder: made if it is missing.
         crops: (H, W, 3) uint8 BGR each.
         spec: `crop_spec` of the bundle that wanted them.
@@ -45,12 +45,14 @@ def keep(gallery: Path, folder: Path, crops: Sequence[Pixels], spec: str) -> lis
         InputError: the folder cannot be written.
     """
     said = said_folder(gallery, folder)
+    mode = gallery.stat().st_mode & 0o777
     kept: list[Crop] = []
     try:
         for crop in crops:
             data = cv2.imencode(".png", crop)[1].tobytes()
             kept.append(Crop(said, f"{secrets.token_hex(16)}.png", hashlib.sha256(data).hexdigest(), spec))
-            write_bytes(folder_of(gallery, said) / kept[-1].file, data)
+            with atomic_path(folder_of(gallery, said) / kept[-1].file, mode) as temporary:
+                temporary.write_bytes(data)
     except BaseException:
         discard(gallery, kept)
         raise

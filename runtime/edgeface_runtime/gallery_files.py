@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -95,7 +96,10 @@ def alone(path: Path) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR)
     except OSError as exc:
-        raise cannot_write(path, exc) from exc
+        if exc.errno != errno.EROFS:
+            raise cannot_write(path, exc) from exc
+        yield  # of a disk that is mounted to be read only: nobody can be writing
+        return
     try:
         # struct flock: type, whence, start, length, pid.
         wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, *LOCK_BYTES, 0)

@@ -36,7 +36,8 @@ class Salvage:
 
 def is_ours(path: Path) -> bool:
     """Whether a file that cannot be opened holds at least one row that edgeface wrote."""
-    return any(_table_of(cell) is not None for size in page_sizes(path) for cell in cells(path, size))
+    rows = (cell for size in page_sizes(path) for cell in cells(path, size))
+    return any(cell.values == ("format", FORMAT) or _table_of(cell) is not None for cell in rows)
 
 
 def _table_of(cell: Cell) -> str | None:

@@ -206,14 +206,18 @@ def initialise(connection: sqlite3.Connection, new: New) -> None:
             new.also(connection)
 
 
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring a gallery of version 1 to this version, in place and all or nothing; every row is written once more."""
+def upgrade(connection: sqlite3.Connection) -> bool:
+    """Bring a gallery of version 1 to this version, in place and all or nothing; whether it was one.
+
+    Every row is written once more.
+    """
     version = "SELECT value FROM meta WHERE key = 'version'"
     if connection.execute(version).fetchone()[0] != "1":
-        return
+        return False
     with transaction(connection):
         if connection.execute(version).fetchone()[0] == "1":  # another process may have been faster
             extend(connection)
+    return True
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -279,3 +279,10 @@ def test_copies_beside_are_told(tmp_path: Path, damage: Any) -> None:
         assert not erasure.erased and "g.db.before-restore-1" in str(erasure.pending)
         (tmp_path / "g.db.before-restore-1").unlink()
         assert gallery.finish_erasure() is None
+
+
+def test_a_damaged_gallery_of_version_1_is_still_a_gallery(tmp_path: Path, damage: Any) -> None:
+    path = tmp_path / "g.db"
+    old(path, damage)
+    path.write_bytes(bytes(PAGE) + path.read_bytes()[PAGE:])
+    assert not check(path).sound

@@ -112,6 +112,7 @@ def test_what_was_embedded_is_kept_under_a_random_name(tmp_path: Path, old: Reco
         for file, seed in zip(found[name], seeds, strict=True):
             np.testing.assert_array_equal(cv2.imread(file), crop(seed))
     assert len(pictures(folder)) == 3
+    assert all(file.stat().st_mode & 0o777 == path.stat().st_mode & 0o777 for file in pictures(folder))
     assert all(len(file.stem) == 32 and "ann" not in file.stem for file in pictures(folder))
     assert {finding.what: finding.detail for finding in check(path).findings}["crops"] == "3 kept"
     moved = tmp_path / "elsewhere"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import shutil
 import sqlite3
@@ -180,6 +182,21 @@ def test_refusals_leave_everything(tmp_path: Path, damage: Any) -> None:
         repair(tmp_path / "text.db")
     assert path.read_bytes() == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["g.db", "out.db", "text.db"]
+
+
+def test_a_disk_that_can_only_be_read(tmp_path: Path, damage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = tmp_path / "g.db", tmp_path / "out.db"
+    rows = damage.make(path)
+    real = os.open
+
+    def read_only(file: Any, flags: int, mode: int = 0o777) -> int:
+        if Path(file) == path and flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "Read-only file system", str(file))
+        return real(file, flags, mode)
+
+    monkeypatch.setattr("edgeface_runtime.gallery_files.os.open", read_only)
+    repair(path, out)
+    assert damage.truth(out) == rows
 
 
 def test_a_full_disk(tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]], damage: Any) -> None:
