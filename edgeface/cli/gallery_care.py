@@ -37,7 +37,9 @@ def check(gallery: GalleryFile, json: Json = False, quiet: Quiet = False) -> Non
     output = Output(json, quiet)
     report = look(gallery)
     output.data(report.to_dict())
-    output.table(str(gallery), ("", "", ""), [(one.what, one.state, one.detail) for one in report.findings])
+    output.line(str(gallery))
+    for one in report.findings:
+        output.line(f"  {one.state:<8} {one.what:<16} {one.detail}")
     output.line(("sound: " if report.sound else "damaged: ") + report.advice)
     if not report.sound:
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_check_beside import check_crops, check_index, check_log
-from edgeface_runtime.gallery_check_rows import bad_row, check_templates, rows_of, text
+from edgeface_runtime.gallery_check_rows import bad_row, check_templates, count_by_pages, rows_of, text
 from edgeface_runtime.gallery_files import beside, copies_left, is_sqlite, read_only
 from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
 from edgeface_runtime.gallery_manifest import content_of, read_manifest
@@ -56,10 +56,12 @@ def check(path: Path) -> Report:
             with store.guarded(path):
                 raise
         report.add("file", "damaged", f"SQLite cannot read it: {exc}")
+        count_by_pages(report, path)
     except sqlite3.DatabaseError as exc:
         if not is_ours(path):
             raise ArtefactError(f"{path} is not a gallery: give the file edgeface enroll made") from exc
         report.add("file", "damaged", f"SQLite cannot read it: {exc}")
+        count_by_pages(report, path)
     return report
 
 
@@ -77,6 +79,7 @@ def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
             if "upgrade edgeface" in str(exc) or not is_ours(path):
                 raise
             report.add("header", "damaged", str(exc))
+            count_by_pages(report, path)
             return
         old = meta["version"] == "1"
         report.add("header", "ok", f"version {meta['version']}, model {meta['model_id'][:12]}")

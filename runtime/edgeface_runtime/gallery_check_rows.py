@@ -11,9 +11,10 @@ from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.gallery_features import unpack
 from edgeface_runtime.gallery_layout import ENCRYPTED_BY, digest
 from edgeface_runtime.gallery_report import Report
+from edgeface_runtime.gallery_salvage import salvage
 from edgeface_runtime.gallery_templates import stack
 
-__all__ = ["bad_row", "check_templates", "rows_of", "text"]
+__all__ = ["bad_row", "check_templates", "count_by_pages", "rows_of", "text"]
 
 MOST = 20
 """Rows listed in words."""
@@ -56,14 +57,34 @@ def check_templates(
             report.bad += [bad_row("templates", row[0], row[1], bad[row[0]]) for row in page if row[0] in bad]
             report.templates += len(page) - len(bad)
             people.update(row[1] for row in page if row[0] not in bad)
-    except sqlite3.DatabaseError as exc:
-        report.add("templates", "damaged", f"not all can be read: {exc}")
-    report.people = len(people)
-    if report.bad:
-        names = ", ".join(f"{bad['id']} ({bad['name']})" for bad in report.bad[:MOST])
-        report.add("templates", "damaged", f"{len(report.bad)} are damaged, rows {names}")
-    else:
-        report.add("templates", "ok", f"{report.templates} of {report.people} people")
+        report.people = len(people)
+    except sqlite3.DatabaseError:
+        count_by_pages(report, path)
+        return
+    _tell(report)
+
+
+def count_by_pages(report: Report, path: Path) -> None:
+    """What `repair` would find of templates, where SQLite cannot read them."""
+    try:
+        found = salvage(path)
+    except ArtefactError as exc:
+        report.add("templates", "damaged", str(exc))
+        return
+    rows = found.rows["templates"]
+    report.templates, report.people = len(rows), len({row[0] for row in rows.values()})
+    report.bad = [bad_row("templates", at, found.doubtful[at], "it is lost") for at in sorted(found.doubtful)]
+    _tell(report)
+
+
+def _tell(report: Report) -> None:
+    whole = f"{report.templates} of {report.people} people"
+    if not report.bad:
+        report.add("templates", "ok", whole)
+        return
+    rows = ", ".join(f"{bad['id']} ({bad['name'] or '?'})" for bad in report.bad[:MOST])
+    more = f" and {len(report.bad) - MOST} more" if len(report.bad) > MOST else ""
+    report.add("templates", "damaged", f"{len(report.bad)} are damaged, rows {rows}{more}; whole are {whole}")
 
 
 def _no_templates(rows: Sequence[Row], size: int, features: Shape | None, path: Path) -> dict[int, str]:

@@ -286,3 +286,19 @@ def test_a_damaged_gallery_of_version_1_is_still_a_gallery(tmp_path: Path, damag
     old(path, damage)
     path.write_bytes(bytes(PAGE) + path.read_bytes()[PAGE:])
     assert not check(path).sound
+
+
+def test_who_is_lost_is_named_where_sqlite_cannot_read(tmp_path: Path, damage: Any) -> None:
+    path = tmp_path / "g.db"
+    rows = damage.make(path)
+    data = path.read_bytes()
+    where = damage.pages_of(data, rows)
+    hit = where[40]
+    changed = bytearray(data)
+    changed[:PAGE] = bytes(PAGE)
+    changed[hit * PAGE : (hit + 1) * PAGE] = bytes(PAGE)
+    path.write_bytes(changed)
+    lost = {row_id: rows[row_id][0] for row_id, page in where.items() if page == hit}
+    report = check(path)
+    assert {bad["id"]: bad["name"] for bad in report.bad} == lost and 40 in lost
+    assert report.templates == len(rows) - len(lost)
