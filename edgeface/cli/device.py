@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli.engine import NoBuild, Signed, builder
-from edgeface.cli.galleries import Cache, GalleryPlace, say_stale
+from edgeface.cli.galleries import Cache, GalleryPlace, is_server, say_stale
+from edgeface.cli.gallery_key import KeyEnv, KeyFile, KeyFlags, Passphrase, PassphraseFile, gallery_key
 from edgeface.cli.output import Json, Output, Quiet
+from edgeface_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from edgeface_runtime.recognizer import Recognizer
@@ -40,6 +42,10 @@ Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, int8+fp16, or au
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backend.")]
 MinFace = Annotated[int, typer.Option(help="Smallest face to look for, pixels.")]
 Largest = Annotated[bool, typer.Option("--largest", help="Of several faces take the most prominent.")]
+KeepCrops = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep the aligned faces there, so that `gallery migrate` can use them."),
+]
 Limit = Annotated[float | None, typer.Option("--threshold", help="Cosine to decide by; default: the bundle's.")]
 
 
@@ -56,7 +62,15 @@ def enroll(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures with that face.")],
     gallery: GalleryPlace,
     cache: Cache = None,
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="Make a new gallery encrypted, by the key given.")
+    ] = False,
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     largest: Largest = False,
+    keep_crops: KeepCrops = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -69,13 +83,25 @@ def enroll(
     quiet: Quiet = False,
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
+    from edgeface_runtime.files import make_parent
+
     output = Output(json, quiet)
+    is_new = not is_server(gallery) and not Path(gallery).exists()
+    key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output, fresh=encrypt and is_new)
+    if encrypt and key is None:
+        raise InputError("--encrypt: which key? give --key-file, --key-env, --passphrase or --passphrase-file")
+    if is_new and key is not None and not encrypt:
+        raise InputError(f"{gallery} is a new gallery and there is a key for it: give --encrypt, or no key")
     with open_recognizer(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
-        with recognizer.open_gallery(gallery, create=True, cache=cache) as people:
-            enrolment = recognizer.add(people, name, images, faces)
+        if keep_crops is not None:
+            make_parent(keep_crops / "crop.png")
+            if key is not None:
+                output.note("the crops are kept as plain pictures, not encrypted")
+        with recognizer.open_gallery(gallery, create=True, cache=cache, key=key) as people:
+            enrolment = recognizer.add(people, name, images, faces, keep_crops)
     output.wrote(people.place)
     output.data(enrolment.to_dict())
     output.line(f"{enrolment.name}: {len(enrolment.ids)} template{'s' * (len(enrolment.ids) != 1)} added")
@@ -88,6 +114,10 @@ def identify(
     cache: Cache = None,
     top: Annotated[int, typer.Option(help="Candidates listed for a face.")] = 5,
     threshold: Limit = None,
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -101,14 +131,15 @@ def identify(
 ) -> None:
     """Match every face of every picture against a gallery. Exit code 1 when no face matched anybody."""
     from edgeface.cli.progress import bar
-    from edgeface_runtime.errors import ImageError, InputError
+    from edgeface_runtime.errors import ImageError
 
     output = Output(json, quiet)
+    key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output)
     with (
         open_recognizer(
             output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
         ) as recognizer,
-        recognizer.open_gallery(gallery, cache=cache) as people,
+        recognizer.open_gallery(gallery, cache=cache, key=key) as people,
     ):
         with bar("index", quiet) as show:
             index = people.prepare(show)

@@ -26,6 +26,7 @@ from edgeface.cli.device import (
 )
 from edgeface.cli.engine import NoBuild, Signed
 from edgeface.cli.galleries import Cache, GalleryPlace
+from edgeface.cli.gallery_key import KeyEnv, KeyFile, KeyFlags, Passphrase, PassphraseFile, gallery_key
 from edgeface.cli.output import Json, Output, Quiet, printable
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def stream(
     ],
     gallery: GalleryPlace,
     cache: Cache = None,
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase: Passphrase = False,
+    passphrase_file: PassphraseFile = None,
     threshold: Limit = None,
     detect_every: Annotated[int, typer.Option(help="Pictures from one detection to the next.")] = 5,
     refresh: Annotated[
@@ -98,6 +103,7 @@ def stream(
     from edgeface_runtime.stream.window import Window
 
     output = Output(json, quiet)
+    key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output)
     part = None if roi is None else _part(roi)
     settings = StreamSettings(threshold, detect_every, refresh, part, realtime, max_frames, give_up)
     if save is not None:
@@ -109,7 +115,7 @@ def stream(
                 output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
             )
         )
-        people = held.enter_context(recognizer.open_gallery(gallery, cache=cache))
+        people = held.enter_context(recognizer.open_gallery(gallery, cache=cache, key=key))
         with bar("index", quiet) as progress:
             index = people.prepare(progress)
         if index["note"]:

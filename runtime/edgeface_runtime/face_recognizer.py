@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ImageError, InputError
@@ -10,6 +11,9 @@ from edgeface_runtime.gallery_like import GalleryLike
 from edgeface_runtime.picture import Picture
 from edgeface_runtime.recognizer import Recognizer
 from edgeface_runtime.results import Enrolment, FaceResult, ImageResult, Verification
+
+if TYPE_CHECKING:
+    from edgeface_runtime.gallery_key import GalleryKey
 
 __all__ = ["FaceRecognizer"]
 
@@ -26,6 +30,7 @@ class FaceRecognizer(Closing):
             found and embedded, and nobody is known.
         create: make the gallery if it is missing.
         cache: file of a copy of a gallery on a server, see `open_gallery`.
+        key: opens or makes an encrypted gallery.
         threshold: cosine from which a candidate is a match; None takes the bundle's.
 
     Raises:
@@ -39,6 +44,7 @@ class FaceRecognizer(Closing):
         *,
         create: bool = False,
         cache: str | Path | None = None,
+        key: GalleryKey | None = None,
         threshold: float | None = None,
     ) -> None:
         self.recognizer = bundle if isinstance(bundle, Recognizer) else Recognizer.from_bundle(bundle)
@@ -46,7 +52,7 @@ class FaceRecognizer(Closing):
         self._gallery: GalleryLike | None = None
         try:
             if isinstance(gallery, str | Path):
-                self._gallery = self.recognizer.open_gallery(gallery, create, cache=cache)
+                self._gallery = self.recognizer.open_gallery(gallery, create, cache=cache, key=key)
             else:
                 self._gallery = gallery
         except BaseException:

@@ -23,6 +23,7 @@ __all__ = [
     "PART_SUFFIX",
     "atomic_path",
     "cannot_write",
+    "flush",
     "make_parent",
     "part_folder",
     "remove_part",
@@ -58,8 +59,12 @@ def make_parent(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed and renamed to `path`, else removed.
+
+    Args:
+        path: the file to make or replace.
+        mode: its permissions; None: what a new file gets.
 
     Raises:
         InputError: the folder cannot be written to, or the disk is full.
@@ -71,11 +76,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        _flush(temporary)
+        temporary.chmod(0o666 & ~mask if mode is None else mode)
+        flush(temporary)
         temporary.replace(path)
         done = True
-        _flush(path.parent)
+        flush(path.parent)
     except OSError as exc:
         # Of a write that failed Python names no file; another file's error is its reader's to explain.
         if exc.filename is not None and str(exc.filename) not in map(str, (temporary, path, path.parent)):
@@ -169,7 +174,8 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush a file, or a folder's names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

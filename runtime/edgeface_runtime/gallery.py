@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime import gallery_changes as changes
+from edgeface_runtime import gallery_crops as kept
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.gallery_binding import check_features, check_model
+from edgeface_runtime.gallery_encryption import make_encrypted, open_rows
 from edgeface_runtime.gallery_features import Halves, MaskedTemplates, pack, unpack
+from edgeface_runtime.gallery_files import copies_left
+from edgeface_runtime.gallery_key import GalleryKey
+from edgeface_runtime.gallery_layout import seal
+from edgeface_runtime.gallery_rekey import Rekeyed, refuse_same, rekey
 from edgeface_runtime.gallery_results import (
     Candidate,
     Erasure,
@@ -31,10 +38,11 @@ from edgeface_runtime.gallery_results import (
     person_name,
     rank,
 )
+from edgeface_runtime.gallery_rows import NewRows
 from edgeface_runtime.gallery_search import INDEX_FROM, LargeGallery, Progress
-from edgeface_runtime.gallery_templates import stack, units
+from edgeface_runtime.gallery_templates import by_name, stack, units
 
-__all__ = ["Candidate", "Erasure", "Gallery", "Person", "person_name", "rank"]
+__all__ = ["Candidate", "Erasure", "Gallery", "GalleryKey", "Person", "Rekeyed", "person_name", "rank"]
 
 Floats = npt.NDArray[np.float32]
 TRIES = 2
@@ -51,9 +59,10 @@ class Gallery(Closing):
         create: make the gallery if it is missing; needs `model_id` and `embedding_size`.
         features: (C, h, w) of a dictionary model's features; a gallery that keeps none, or others, is refused.
         origin: the server it is the copy of (see gallery_copy.py); a copy is opened by it only, and no other gallery.
+        key: opens an encrypted gallery, and makes a new one encrypted; one that is not encrypted is refused.
 
     Raises:
-        InputError: missing, not writable, or a copy of something else than `origin`.
+        InputError: missing, not writable, not opened by this key, or a copy of something else than `origin`.
         ArtefactError: no gallery, damaged, too new, of another model, or without the features asked for.
     """
 
@@ -65,6 +74,7 @@ class Gallery(Closing):
         create: bool = False,
         features: tuple[int, int, int] | None = None,
         origin: str | None = None,
+        key: GalleryKey | None = None,
     ) -> None:
         if create and (not model_id or not embedding_size):
             raise ValueError("a new gallery needs model_id and embedding_size")
@@ -74,8 +84,10 @@ class Gallery(Closing):
         self._masked = MaskedTemplates()
         self._writes = 0
         self._large = LargeGallery(self.path)
+        also = None if key is None else partial(make_encrypted, key=key, path=self.path)
         self._connection: sqlite3.Connection | None = store.connect(
-            self.path, store.New(model_id or "", embedding_size or 0, features, origin) if create else None
+            self.path,
+            store.New(model_id or "", embedding_size or 0, features, origin=origin, also=also) if create else None,
         )
         try:
             with store.guarded(self.path):
@@ -87,6 +99,8 @@ class Gallery(Closing):
                 self.check_model(model_id, embedding_size)
                 if features is not None:
                     self.check_features(features)
+                store.upgrade(self._connection)
+                self._rows = self._large.rows = open_rows(meta, key, self.path)
                 changes.prepare(self._connection)
                 self._large.size = self.embedding_size
                 if "erasure_pending" in meta:
@@ -106,28 +120,11 @@ class Gallery(Closing):
 
     def check_model(self, model_id: str | None, embedding_size: int | None = None) -> None:
         """Raise ArtefactError, naming both, unless the gallery is of that model."""
-        if model_id is not None and model_id != self.model_id:
-            raise ArtefactError(
-                f"gallery {self.path} was made with model {self.model_id[:12]}, this bundle is {model_id[:12]}: "
-                "use the bundle it was made with, or enrol into a new gallery"
-            )
-        if embedding_size is not None and embedding_size != self.embedding_size:
-            raise ArtefactError(
-                f"gallery {self.path} holds embeddings of {self.embedding_size} numbers, not {embedding_size}: "
-                "use the bundle it was made with, or enrol into a new gallery"
-            )
+        check_model(self.path, self.model_id, self.embedding_size, model_id, embedding_size)
 
     def check_features(self, features: tuple[int, int, int] | None) -> None:
         """Raise ArtefactError unless the gallery keeps features of that shape; None is a model that gives none."""
-        if features == self.features:
-            return
-        if features is None:
-            raise ArtefactError(
-                f"gallery {self.path} keeps features for masking, which this bundle does not give: "
-                "use the bundle it was made with, or enrol into a new gallery"
-            )
-        kept = "no features" if self.features is None else f"features of {self.features}, not {features},"
-        raise ArtefactError(f"gallery {self.path} keeps {kept} for masking by a dictionary: enrol into a new gallery")
+        check_features(self.path, self.features, features)
 
     def close(self) -> None:
         """Close the file. Closing twice does nothing."""
@@ -136,6 +133,7 @@ class Gallery(Closing):
             self._matrix = None
             self._masked.clear()
             self._large.index = None
+            self._large.rows.forget()
             if connection is not None:
                 connection.close()
 
@@ -154,11 +152,12 @@ class Gallery(Closing):
         templates: Sequence[npt.ArrayLike],
         sources: Sequence[str],
         features: Sequence[npt.ArrayLike] | None = None,
+        crops: Sequence[kept.Crop] | None = None,
     ) -> list[int]:
         """Add templates of one person, all or none, and return their ids. See `enroll_batch`."""
         if not len(templates):
             raise InputError(f"nothing to enrol for {person_name(name)}: give at least one picture")
-        return self.enroll_batch([name] * len(templates), templates, sources, features)
+        return self.enroll_batch([name] * len(templates), templates, sources, features, crops)
 
     def enroll_batch(
         self,
@@ -166,6 +165,7 @@ class Gallery(Closing):
         templates: Sequence[npt.ArrayLike] | npt.ArrayLike,
         sources: Sequence[str] | None = None,
         features: Sequence[npt.ArrayLike] | None = None,
+        crops: Sequence[kept.Crop] | None = None,
     ) -> list[int]:
         """Add templates of many people in one transaction, all or none, durable on return; their ids, ascending.
 
@@ -174,6 +174,7 @@ class Gallery(Closing):
             templates: (T, embedding_size) float, rows of any length but zero; kept L2-normalised as float32.
             sources: where each came from, for people: kept and erased with the template; None keeps none.
             features: (C, h, w) float each, where the gallery keeps them; kept as float16.
+            crops: the kept crop of each (`gallery_crops.keep`), erased with its template; None keeps none.
 
         Raises:
             InputError: an unusable name, template or features, or the file cannot be written.
@@ -184,31 +185,27 @@ class Gallery(Closing):
         if not len(names):
             return []
         rows = units(templates, self.embedding_size)
-        blobs = [row.tobytes() for row in rows]
-        now = _now()
-        columns: list[Sequence[object]] = [
-            [spelt[name] for name in names],
-            blobs,
-            sources if sources is not None else [""] * len(blobs),
-            [now] * len(blobs),
-        ]
-        statement = "INSERT INTO templates (name, template, source, created) VALUES (?, ?, ?, ?)"
-        if features is None or self.features is None:
-            self.check_features(None if features is None else (0, 0, 0))
-        else:
-            statement = "INSERT INTO templates (name, template, source, created, features) VALUES (?, ?, ?, ?, ?)"
-            columns.append([pack(feature, self.features) for feature in features])
-        values = list(zip(*columns, strict=True))
+        packed = self._packed(features)
+        given = sources if sources is not None else [""] * len(rows)
+        new = NewRows([spelt[name] for name in names], [row.tobytes() for row in rows], given, _now(), packed)
         with self._lock, store.guarded(self.path):
             connection = self._open()
             with store.transaction(connection):
-                connection.executemany(statement, values)
-                # AUTOINCREMENT within one transaction: consecutive.
-                last = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+                first = self._rows.insert(connection, new)
+                ids = range(first, first + len(rows))
+                seal(connection, "templates", ids[0], ids[-1])
+                if crops is not None:
+                    kept.link(connection, ids, crops)
                 changes.log_enrolment(connection)
             self._writes += 1
             self._masked.clear()
-            return list(range(last - len(values) + 1, last + 1))
+            return list(ids)
+
+    def _packed(self, features: Sequence[npt.ArrayLike] | None) -> list[bytes] | None:
+        if features is None or self.features is None:
+            self.check_features(None if features is None else (0, 0, 0))
+            return None
+        return [pack(feature, self.features) for feature in features]
 
     def replace(
         self, template_id: int, template: npt.ArrayLike, source: str = "", feature: npt.ArrayLike | None = None
@@ -225,25 +222,22 @@ class Gallery(Closing):
             InputError: no such template, an unusable one, or the file cannot be written.
             ArtefactError: the gallery keeps features and none are given, or the other way round.
         """
-        values: list[object] = [self._unit(template).tobytes(), source, _now()]
-        columns = "template = ?, source = ?, created = ?"
-        if feature is None or self.features is None:
-            self.check_features(None if feature is None else (0, 0, 0))
-        else:
-            values.append(pack(feature, self.features))
-            columns += ", features = ?"
+        packed = self._packed(None if feature is None else [feature])
+        unit = self._unit(template).tobytes()
         with self._lock, store.guarded(self.path):
             connection = self._open()
-            row = connection.execute("SELECT name FROM templates WHERE id = ?", (template_id,)).fetchone()
-            if row is None:
-                raise InputError(
-                    f"gallery {self.path} has no template {template_id}: give an id that enroll returned"
-                )
             with store.transaction(connection):
-                connection.execute(f"UPDATE templates SET {columns} WHERE id = ?", (*values, template_id))
-                connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
+                name = self._rows.owner(connection, template_id)
+                if name is None:
+                    raise InputError(
+                        f"gallery {self.path} has no template {template_id}: give an id that enroll returned"
+                    )
+                self._rows.update(connection, template_id, NewRows([name], [unit], [source], _now(), packed))
+                seal(connection, "templates", template_id, template_id)
+                kept.let_go(connection, template_id)
+                self._note_erasure(connection)
             pending = self._erased(connection)
-        return Erasure(row[0], 1, pending is None, pending)
+        return Erasure(name, 1, pending is None, pending)
 
     def _unit(self, vector: npt.ArrayLike) -> Floats:
         return np.asarray(units([vector], self.embedding_size)[0])
@@ -251,8 +245,7 @@ class Gallery(Closing):
     def people(self) -> list[Person]:
         """Everybody enrolled, by name."""
         with self._lock, store.guarded(self.path):
-            rows = self._open().execute("SELECT name, COUNT(*) FROM templates GROUP BY name ORDER BY name").fetchall()
-        return [Person(name, count) for name, count in rows]
+            return [Person(name, count) for name, count in self._rows.people(self._open())]
 
     def delete(self, name: str) -> Erasure:
         """Delete a person's templates and take them off the disk.
@@ -261,14 +254,12 @@ class Gallery(Closing):
             InputError: nobody of that name is enrolled, or the file cannot be written.
         """
         given, name = name, person_name(name)
-        # Galleries of earlier versions keep names as they were typed.
-        spellings = (name, unicodedata.normalize("NFD", name), given)
         with self._lock, store.guarded(self.path):
             connection = self._open()
             with store.transaction(connection):
-                removed = connection.execute("DELETE FROM templates WHERE name IN (?, ?, ?)", spellings).rowcount
+                removed = self._rows.delete(connection, given)
                 if removed:
-                    connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
+                    self._note_erasure(connection)
             if not removed:
                 raise InputError(f"nobody named {name!r} is in gallery {self.path}: see edgeface gallery list")
             pending = self._erased(connection)
@@ -279,6 +270,42 @@ class Gallery(Closing):
         with self._lock, store.guarded(self.path):
             return self._finish_erasure(self._open())
 
+    def rekey(self, key: GalleryKey | None, progress: Progress | None = None) -> Rekeyed:
+        """Put another key in the place of this gallery's, all or nothing; encrypt a plain one, or decrypt it by None.
+
+        Galleries that are open elsewhere have to be opened again.
+
+        Args:
+            key: the new one; None decrypts.
+            progress: called with the templates done and all of them, where every row is written.
+
+        Raises:
+            InputError: the key is the gallery's own, there is nothing to decrypt, or the file cannot be written.
+            ArtefactError: the gallery was tampered with.
+        """
+        if key is None and not self._rows.encrypted:
+            raise InputError(f"gallery {self.path} is not encrypted: there is nothing to decrypt")
+        with self._lock, store.guarded(self.path):
+            connection = self._open()
+            with store.transaction(connection):
+                rows = rekey(connection, self._rows, key, progress)
+                people = connection.execute("SELECT COUNT(DISTINCT name) FROM templates").fetchone()[0]
+                self._note_erasure(connection)
+            self._rows = self._large.rows = rows
+            self._large.index = None
+            pending = self._erased(connection)
+        return Rekeyed(rows.encrypted, people, pending is None, pending)
+
+    def check_new_key(self, key: GalleryKey) -> None:
+        """Raise InputError unless the gallery is encrypted, and by another key than this one."""
+        with self._lock, store.guarded(self.path):
+            if not self._rows.encrypted:
+                raise InputError(f"gallery {self.path} is not encrypted: it has no key to change")
+            refuse_same(self._open(), self.path, key)
+
+    def _note_erasure(self, connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
+
     def _erased(self, connection: sqlite3.Connection) -> str | None:
         self._writes += 1
         self._matrix = None
@@ -286,8 +313,20 @@ class Gallery(Closing):
         return self._finish_erasure(connection)
 
     def _finish_erasure(self, connection: sqlite3.Connection) -> str | None:
-        """Out of the index file first: the note that something is pending goes last."""
-        return self._large.erase(connection) or store.finish_erasure(connection)
+        """Out of the index file and the kept crops first: the note that something is pending goes last."""
+        return (
+            self._large.erase(connection)
+            or kept.erase(connection, self.path)
+            or store.finish_erasure(connection)
+            or copies_left(self.path)
+        )
+
+    def kept_crops(self) -> list[kept.KeptCrop]:
+        """Every template's name and source, with its crop where one was kept; by id."""
+        with self._lock, store.guarded(self.path), store.reading(self._open()):
+            crops = dict(kept.spoken_for(self._open()))
+            pages = self._rows.read(self._open(), "templates.id > 0", column="source")
+            return [kept.KeptCrop(row.name, str(row.blob), crops.get(row.id)) for page in pages for row in page]
 
     def templates(self) -> tuple[list[str], Floats]:
         """All templates: names (sorted; a name once per template), matrix (T, embedding_size) float32, unit rows.
@@ -300,8 +339,9 @@ class Gallery(Closing):
             state = self._state(connection)
             if self._matrix is not None and self._matrix[0] == state:
                 return list(self._matrix[1]), self._matrix[2]
-            rows = connection.execute("SELECT name, template FROM templates ORDER BY name, id").fetchall()
-            names, matrix = [row[0] for row in rows], stack([row[1] for row in rows], self.embedding_size, self.path)
+            rows = [row for page in self._rows.read(connection) for row in page]
+            blobs = stack([row.blob for row in rows], self.embedding_size, self.path)
+            names, matrix = by_name([row.name for row in rows], blobs)
             self._matrix = (state, names, matrix) if len(names) < INDEX_FROM else None
             return list(names), matrix
 
@@ -339,11 +379,10 @@ class Gallery(Closing):
             if found is None:
                 names: list[str] = []
                 rows = [np.empty((0, self.embedding_size), np.float32)]
-                cursor = connection.execute("SELECT name, features FROM templates ORDER BY name, id")
-                while page := cursor.fetchmany(batch):
-                    names += [row[0] for row in page]
-                    rows.append(embed(unpack([row[1] for row in page], self.features, self.path)))
-                found = (names, np.concatenate(rows))
+                for page in self._rows.read(connection, column="features", page=batch):
+                    names += [row.name for row in page]
+                    rows.append(embed(unpack([row.blob for row in page], self.features, self.path)))
+                found = by_name(names, np.concatenate(rows))
                 self._masked.put(key, found, keep_bytes)
             return list(found[0]), found[1]
 
@@ -396,7 +435,7 @@ class Gallery(Closing):
         return self.describe()
 
     def describe(self) -> dict[str, Any]:
-        """As JSON data: `templates`, and how they are searched (see `LargeGallery.describe`)."""
+        """As JSON data: `templates`, how they are searched and kept (see `LargeGallery.describe`)."""
         return {"templates": self.count(), **self._large.describe()}
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.gallery_layout import seal_meta
 
 __all__ = ["GalleryCopy"]
 
@@ -112,7 +113,10 @@ class GalleryCopy(Gallery):
     def stamp(self, moment: str) -> None:
         """Note that the copy is complete as of `moment`, ISO 8601."""
         with self._lock, store.guarded(self.path):
-            self._open().execute("INSERT OR REPLACE INTO meta VALUES ('synced', ?)", (moment,))
+            connection = self._open()
+            with store.transaction(connection):
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('synced', ?)", (moment,))
+                seal_meta(connection)
 
 
 def _pieces(ids: Sequence[int]) -> list[list[int]]:

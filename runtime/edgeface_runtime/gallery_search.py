@@ -17,9 +17,11 @@ import numpy.typing as npt
 from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_index_file as file
 from edgeface_runtime.errors import InputError
+from edgeface_runtime.files import remove_part
 from edgeface_runtime.gallery_codes import Floats, Product, quantise, quantise_probe
 from edgeface_runtime.gallery_index import ROWS, DamagedIndexError, Index, View
 from edgeface_runtime.gallery_rank import best_people
+from edgeface_runtime.gallery_rows import Rows
 from edgeface_runtime.gallery_store import reading
 from edgeface_runtime.gallery_templates import stack
 
@@ -46,6 +48,8 @@ class LargeGallery:
         self.file = file.index_path(path)
         self.size = 0
         """Length of an embedding, once the gallery has been read."""
+        self.rows = Rows(path)
+        """What reads its rows; encrypted ones have no index file."""
         self.product = Product()
         self.index: Index | None = None
         self._unsaved = 0
@@ -58,6 +62,7 @@ class LargeGallery:
             "multiplied_by": None if self.index is None else self.product.name,
             "index": self._from,
             "note": self._note,
+            "encrypted": self.rows.encrypted,
         }
 
     def follow(self, connection: sqlite3.Connection, progress: Progress | None = None) -> View:
@@ -68,6 +73,7 @@ class LargeGallery:
         """
         known, self.index = self.index, None  # half a change must not be gone on from
         with reading(connection):
+            self.rows.check(connection)
             now = changes.state(connection)
             try:
                 current = self._current(connection, now, known)
@@ -85,7 +91,7 @@ class LargeGallery:
     def _current(self, connection: sqlite3.Connection, now: changes.State, index: Index | None) -> Index | None:
         """The index in memory, or the file's, brought up to date; None where there is none that can be."""
         loaded = False
-        if index is None and self.file.exists():
+        if index is None and not self.rows.encrypted and self.file.exists():
             try:
                 index, loaded = file.load(self.file, self.size), True
             except OSError as exc:
@@ -139,13 +145,10 @@ class LargeGallery:
     def _append(self, connection: sqlite3.Connection, index: Index, progress: Progress | None) -> int:
         """Add the templates that are new since the index's state; their number."""
         total = connection.execute("SELECT COUNT(*) FROM templates").fetchone()[0] if progress else 0
-        cursor = connection.execute(
-            "SELECT id, template FROM templates WHERE id > ? ORDER BY id", (index.state.last_id,)
-        )
         added = 0
-        while page := cursor.fetchmany(ROWS // 8):
-            templates = stack([row[1] for row in page], self.size, self.path)
-            index.append(np.array([row[0] for row in page], np.int64), quantise(templates))
+        for page in self.rows.read(connection, "templates.id > ?", (index.state.last_id,), page=ROWS // 8):
+            templates = stack([row.blob for row in page], self.size, self.path)
+            index.append(np.array([row.id for row in page], np.int64), quantise(templates))
             added += len(page)
             if progress is not None:
                 progress(added, total)
@@ -153,7 +156,7 @@ class LargeGallery:
 
     def _save(self, connection: sqlite3.Connection, index: Index) -> None:
         self._unsaved = 0
-        if index.living() < FILE_FROM:
+        if self.rows.encrypted or index.living() < FILE_FROM:
             return
         try:
             file.save(self.file, index)
@@ -172,7 +175,11 @@ class LargeGallery:
                 return changes.changed_since(connection, old) if past else None
 
         try:
-            file.erase(self.file, gone)
+            if self.rows.encrypted:  # one of the time before
+                remove_part(self.file)
+                self.file.unlink(missing_ok=True)
+            else:
+                file.erase(self.file, gone)
         except OSError as exc:
             return f"the index file {self.file} cannot be written ({exc.strerror or exc}): delete it"
         return None
@@ -200,8 +207,6 @@ class LargeGallery:
         self, connection: sqlite3.Connection, ids: list[int]
     ) -> tuple[npt.NDArray[np.int64], Floats, list[str]]:
         marks = ",".join("?" * len(ids))
-        found = connection.execute(
-            f"SELECT id, template, name FROM templates WHERE id IN ({marks}) ORDER BY id", ids
-        ).fetchall()
-        templates = stack([row[1] for row in found], self.size, self.path)
-        return np.array([row[0] for row in found], np.int64), templates, [row[2] for row in found]
+        found = [row for page in self.rows.read(connection, f"templates.id IN ({marks})", ids) for row in page]
+        templates = stack([row.blob for row in found], self.size, self.path)
+        return np.array([row.id for row in found], np.int64), templates, [row.name for row in found]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import make_parent
+from edgeface_runtime.gallery_layout import VERSION, extend
+from edgeface_runtime.gallery_rows import REFUSAL
 
 __all__ = [
     "FORMAT",
@@ -28,10 +30,10 @@ __all__ = [
     "read_meta",
     "reading",
     "transaction",
+    "upgrade",
 ]
 
 FORMAT = "edgeface-gallery"
-VERSION = 1
 MAGIC = b"SQLite format 3\0"
 BUSY_TIMEOUT_S = 5.0
 CHECKPOINT_TIMEOUT_MS = 500
@@ -62,6 +64,8 @@ class New:
     """(C, h, w) of the features it keeps; None keeps none."""
     origin: str | None = None
     """The server it is the copy of; None: it is a gallery of its own."""
+    also: Callable[[sqlite3.Connection], object] | None = None
+    """What else to do in the transaction that makes it."""
 
 
 @contextlib.contextmanager
@@ -79,6 +83,8 @@ def guarded(path: Path) -> Iterator[None]:
             raise InputError(f"cannot use gallery {path}: {text}: it and its folder must be writable") from exc
         raise ArtefactError(f"gallery {path} is damaged ({text}): restore a backup of it") from exc
     except sqlite3.DatabaseError as exc:
+        if REFUSAL in str(exc):
+            raise InputError(f"gallery {path} was encrypted by another process: open it again with the key") from exc
         raise ArtefactError(f"gallery {path} is damaged ({exc}): restore a backup of it") from exc
 
 
@@ -193,7 +199,7 @@ def initialise(connection: sqlite3.Connection, new: New) -> None:
             connection.execute(statement)
         rows = {
             "format": FORMAT,
-            "version": str(VERSION),
+            "version": "1",
             "model_id": new.model_id,
             "embedding_size": str(new.embedding_size),
         }
@@ -204,6 +210,23 @@ def initialise(connection: sqlite3.Connection, new: New) -> None:
             connection.execute(REMOTE)
             rows["copy_of"] = new.origin
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(rows.items()))
+        extend(connection)
+        if new.also is not None:
+            new.also(connection)
+
+
+def upgrade(connection: sqlite3.Connection) -> bool:
+    """Bring a gallery of version 1 to this version, in place and all or nothing; whether it was one.
+
+    Every row is written once more.
+    """
+    version = "SELECT value FROM meta WHERE key = 'version'"
+    if connection.execute(version).fetchone()[0] != "1":
+        return False
+    with transaction(connection):
+        if connection.execute(version).fetchone()[0] == "1":  # another process may have been faster
+            extend(connection)
+    return True
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
@@ -221,9 +244,11 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
     if meta.get("format") != FORMAT:
         raise ArtefactError(f"{path} is not a gallery: its format is {meta.get('format')!r}, not {FORMAT!r}")
     version = meta.get("version", "")
-    if version != str(VERSION):
+    if version not in ("1", str(VERSION)):
         mend = "upgrade edgeface" if version.isdigit() and int(version) > VERSION else "enrol again"
-        raise ArtefactError(f"gallery {path} has version {version!r}, this edgeface reads version {VERSION}: {mend}")
+        raise ArtefactError(
+            f"gallery {path} has version {version!r}, this edgeface reads versions 1 and {VERSION}: {mend}"
+        )
     if not meta.get("model_id") or not meta.get("embedding_size", "").isdigit():
         raise ArtefactError(
             f"gallery {path} is damaged (it does not say which model made it): restore a backup of it"

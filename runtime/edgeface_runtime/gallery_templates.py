@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgeface_runtime.errors import ArtefactError, InputError
 
-__all__ = ["stack", "units"]
+__all__ = ["by_name", "stack", "units"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -49,3 +49,11 @@ def stack(blobs: Sequence[object], size: int, path: Path) -> Floats:
     if not (np.abs(lengths - 1) < 1e-3).all():
         raise ArtefactError(f"gallery {path} is damaged (a template has changed): restore a backup of it")
     return np.asarray(matrix, np.float32)
+
+
+def by_name(names: list[str], matrix: Floats) -> tuple[list[str], Floats]:
+    """Names sorted, with their rows (T, E); the rows of one person stay in their order."""
+    order = sorted(range(len(names)), key=names.__getitem__)
+    if order == list(range(len(names))):
+        return names, matrix
+    return [names[row] for row in order], matrix[order]

@@ -22,7 +22,7 @@ from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery_like import GalleryLike
-from edgeface_runtime.gallery_open import open_gallery
+from edgeface_runtime.gallery_open import as_file, open_gallery
 from edgeface_runtime.gallery_results import Ranked, person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
@@ -33,6 +33,7 @@ from edgeface_runtime.threshold import choose_threshold
 if TYPE_CHECKING:
     from edgeface_runtime.dictionary_model import DictionaryModel
     from edgeface_runtime.engine_open import EngineBuilder
+    from edgeface_runtime.gallery_key import GalleryKey
 
 __all__ = ["FaceFinder", "Recognizer"]
 
@@ -179,14 +180,23 @@ class Recognizer(Closing):
             **self.placed.facts(),
         }
 
-    def open_gallery(self, spec: str | Path, create: bool = False, *, cache: str | Path | None = None) -> GalleryLike:
+    def open_gallery(
+        self,
+        spec: str | Path,
+        create: bool = False,
+        *,
+        cache: str | Path | None = None,
+        key: GalleryKey | None = None,
+    ) -> GalleryLike:
         """Open (or make) a gallery bound to this model: a file, or `milvus://host:19530/name` with or without a copy.
 
         Raises as `gallery_open.open_gallery` does.
         """
         manifest = self.bundle.manifest
         features = None if manifest.dictionary is None else manifest.dictionary.features
-        return open_gallery(spec, self.bundle.model_id, manifest.embedding_size, create, features, cache=cache)
+        return open_gallery(
+            spec, self.bundle.model_id, manifest.embedding_size, create, features, cache=cache, key=key
+        )
 
     def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
         """The threshold to decide by: the caller's, else the bundle's; see `choose_threshold`."""
@@ -283,8 +293,26 @@ class Recognizer(Closing):
             raise FaceError(f"{len(faces)} faces found in {where}: crop it to one, or give --largest")
         return self._embed_faces(pixels, [largest_central(faces, pixels.shape)])[0]
 
-    def enroll(self, gallery: GalleryLike, name: str, images: Sequence[Picture], largest: bool = False) -> Enrolment:
+    def crop(self, image: Picture, face: FaceResult) -> Pixels:
+        """The crop a face was embedded from, (H, W, 3) uint8 BGR, cut from its picture again."""
+        return self.cut(pixels_of(image), Face(face.box, face.landmarks, face.score))[0]
+
+    def enroll(
+        self,
+        gallery: GalleryLike,
+        name: str,
+        images: Sequence[Picture],
+        largest: bool = False,
+        keep_crops: Path | None = None,
+    ) -> Enrolment:
         """Add one template a picture to a gallery: all pictures, or none if one of them will not do.
+
+        Args:
+            gallery: of this model.
+            name: who it is.
+            images: the pictures.
+            largest: of several faces take the most prominent.
+            keep_crops: folder to keep the aligned faces in, for `gallery_migrate`; None keeps none.
 
         Raises:
             ImageError, FaceError: see `single_face`.
@@ -292,19 +320,37 @@ class Recognizer(Closing):
             InputError: the name cannot be used, or the gallery cannot be written.
         """
         self.check_gallery(gallery)
-        return self.add(gallery, name, images, self.prepare(images, largest))
+        return self.add(gallery, name, images, self.prepare(images, largest), keep_crops)
 
     def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
         """The one face of every picture, for `add`; no gallery is needed yet. Raises as `single_face`."""
         return [self.single_face(image, largest) for image in images]
 
     def add(
-        self, gallery: GalleryLike, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]
+        self,
+        gallery: GalleryLike,
+        name: str,
+        images: Sequence[Picture],
+        faces: Sequence[FaceResult],
+        keep_crops: Path | None = None,
     ) -> Enrolment:
-        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
+        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Else as `enroll`."""
         sources = [source_of(image) for image in images]
         features = [face.features for face in faces if face.features is not None]
-        ids = gallery.enroll_many(name, [face.embedding for face in faces], sources, features or None)
+        embeddings = [face.embedding for face in faces]
+        if keep_crops is None:
+            ids = gallery.enroll_many(name, embeddings, sources, features or None)
+        else:
+            from edgeface_runtime.gallery_crop_files import crop_spec, discard, keep
+
+            own = as_file(gallery, "crops are kept for a gallery file")
+            cut = [self.crop(image, face) for image, face in zip(images, faces, strict=True)]
+            kept = keep(own.path, keep_crops, cut, crop_spec(self.bundle.manifest))
+            try:
+                ids = own.enroll_many(name, embeddings, sources, features or None, kept)
+            except BaseException:
+                discard(own.path, kept)
+                raise
         return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
 
     def identify(

@@ -41,7 +41,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "bundle sign": ("BUNDLE|ENGINE", "--key"),
     "bundle verify": ("BUNDLE|ENGINE", "--key"),
     "calibrate threshold": ("BUNDLE", "--no-build --require-signature"),
-    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --cache --no-build --require-signature"),
+    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --cache --keep-crops --no-build --require-signature"),
     "identify": ("BUNDLE IMAGE...", "--gallery --cache --top --no-build --require-signature"),
     "verify": ("BUNDLE A B", "--no-build --require-signature"),
     "stream": (
@@ -51,6 +51,13 @@ CONTRACT: dict[str, tuple[str, str]] = {
     ),
     "gallery list": ("", "--gallery --cache"),
     "gallery delete": ("NAME", "--gallery --cache"),
+    "gallery check": ("", "--gallery"),
+    "gallery repair": ("", "--gallery --out --in-place"),
+    "gallery backup": ("FILE", "--gallery"),
+    "gallery restore": ("FILE", "--gallery --force"),
+    "gallery export": ("", "--gallery --out"),
+    "gallery import": ("FILE", "--gallery"),
+    "gallery migrate": ("BUNDLE", "--gallery --out --crops --no-build --require-signature"),
     "bundle import": (
         "MODEL",
         "--out --input --range --mean --std --color --layout --output --template --crop --name --licence --data "

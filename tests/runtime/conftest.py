@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from edgeface_runtime.detect import Face
 from edgeface_runtime.engine import Profile, Sidecar, write_sidecar
 from edgeface_runtime.errors import DeviceError, EdgefaceError
 from edgeface_runtime.files import sha256_file
+from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.manifest import Manifest, write_manifest
 from edgeface_runtime.recognizer import Recognizer
 from edgeface_runtime.results import Embeddings
@@ -259,3 +262,55 @@ class FakeCamera:
 @pytest.fixture
 def camera() -> type[FakeCamera]:
     return FakeCamera
+
+
+class Damage:
+    """Galleries to damage, and what is in them by plain sqlite3 and by looking for bytes."""
+
+    @staticmethod
+    def vectors(count: int, seed: int = 0, size: int = 128) -> np.ndarray:
+        return np.random.default_rng(seed).standard_normal((count, size)).astype(np.float32)
+
+    @staticmethod
+    def make(path: Path, people: int = 60, each: int = 2, size: int = 128) -> dict[int, tuple[str, bytes, str]]:
+        """A gallery of that many people, some of whom came and went; what it holds."""
+        with Gallery(path, "a" * 64, size, create=True) as gallery:
+            names = [f"person {k // each:03d}" for k in range(people * each)]
+            sources = [f"picture-{k:04d}.jpg" for k in range(people * each)]
+            gallery.enroll_batch(names, Damage.vectors(len(names), size=size), sources)
+            for k in (3, 31):
+                if k < people:
+                    assert gallery.delete(f"person {k:03d}").erased
+            gallery.enroll("last", Damage.vectors(1, 77, size)[0], "last.jpg")
+        return Damage.truth(path)
+
+    @staticmethod
+    def truth(path: Path) -> dict[int, tuple[str, bytes, str]]:
+        """id -> name, template, source, by plain sqlite3 on a copy."""
+        copy = path.with_name("truth.db")
+        shutil.copy(path, copy)
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists():
+            shutil.copy(wal, copy.with_name("truth.db-wal"))
+        connection = sqlite3.connect(copy)
+        rows = connection.execute("SELECT id, name, template, source FROM templates").fetchall()
+        connection.close()
+        for left in path.parent.glob("truth.db*"):
+            left.unlink()
+        return {row[0]: row[1:] for row in rows}
+
+    @staticmethod
+    def pages_of(data: bytes, rows: dict[int, tuple[str, bytes, str]]) -> dict[int, int]:
+        """Row -> page (from 0) it lies on, by where its template's bytes are."""
+        found = {}
+        for row_id, (_, template, _) in rows.items():
+            at = data.index(template)
+            assert data.count(template) == 1
+            assert at // 4096 == (at + len(template) - 1) // 4096
+            found[row_id] = at // 4096
+        return found
+
+
+@pytest.fixture
+def damage() -> type[Damage]:
+    return Damage

@@ -178,10 +178,10 @@ def test_a_newer_gallery_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "g.db"
     make(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = '2' WHERE key = 'version'")
+    connection.execute("UPDATE meta SET value = '3' WHERE key = 'version'")
     connection.commit()
     connection.close()
-    with pytest.raises(ArtefactError, match=r"version '2'.*upgrade edgeface"):
+    with pytest.raises(ArtefactError, match=r"version '3'.*upgrade edgeface"):
         Gallery(path, MODEL)
 
 

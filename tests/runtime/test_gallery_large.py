@@ -174,7 +174,13 @@ def test_the_file_is_used_and_brought_up_to_date(tmp_path: Path) -> None:
         gallery.replace(ids[3], -rows[0])
         gallery.delete("p0")
     with Gallery(path) as gallery:
-        assert gallery.prepare() == {"templates": 119, "multiplied_by": "onnxruntime", "index": "file", "note": None}
+        assert gallery.prepare() == {
+            "templates": 119,
+            "multiplied_by": "onnxruntime",
+            "index": "file",
+            "note": None,
+            "encrypted": False,
+        }
         for probe in (*vectors(3, 5), rows[0], -rows[0], rows[110]):
             agree(gallery, probe)
 
