@@ -1,7 +1,7 @@
-"""What encryption costs a gallery: enrolling, opening, a query, another key; beside a plain gallery of the same people.
+"""What encryption costs a gallery: enrolling, opening, a query, another key; beside a plain one of the same people.
 
-Run: `OMP_NUM_THREADS=1 python benchmarks/gallery_encryption.py [--templates 10000,100000,1000000] [--all]`. Templates of
-512 numbers, three a person. Seconds by the clock, and of the processor in brackets: on a shared machine the latter
+Run: `OMP_NUM_THREADS=1 python benchmarks/gallery_encryption.py [--templates 10000,100000] [--all]`. Templates of 512
+numbers, three a person. Seconds by the clock, and of the processor in brackets: on a shared machine the latter
 count. `--all` encrypts the plain gallery and decrypts it too. A million templates need 8 GB of disk.
 """
 

@@ -283,10 +283,10 @@ class Gallery(Closing):
             InputError: the key is the gallery's own, there is nothing to decrypt, or the file cannot be written.
             ArtefactError: the gallery was tampered with.
         """
-        if key is None and not self._rows.encrypted:
-            raise InputError(f"gallery {self.path} is not encrypted: there is nothing to decrypt")
         with self._lock, store.guarded(self.path):
             connection = self._open()
+            if key is None and not self._rows.encrypted:
+                raise InputError(f"gallery {self.path} is not encrypted: there is nothing to decrypt")
             with store.transaction(connection):
                 rows = rekey(connection, self._rows, key, progress)
                 people = connection.execute("SELECT COUNT(DISTINCT name) FROM templates").fetchone()[0]

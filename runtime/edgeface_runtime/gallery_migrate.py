@@ -15,6 +15,7 @@ from edgeface_runtime.gallery import Gallery, GalleryKey
 from edgeface_runtime.gallery_crop_files import crop_spec, load
 from edgeface_runtime.gallery_crops import Crop, KeptCrop, folder_of, said_folder
 from edgeface_runtime.gallery_files import one_file
+from edgeface_runtime.gallery_open import as_file
 from edgeface_runtime.recognizer import Recognizer
 from edgeface_runtime.results import Embeddings
 
@@ -86,7 +87,7 @@ def migrate(
         raise InputError(f"no crop of gallery {old.path} can be used ({left[0].why}): enrol again")
     with (
         one_file(out, old.path.stat().st_mode & 0o777) as temporary,
-        recognizer.open_gallery(temporary, create=True, key=key) as new,
+        as_file(recognizer.open_gallery(temporary, create=True, key=key), "a gallery is made anew") as new,
     ):
         for start in range(0, len(usable), BATCH):
             _enrol(new, recognizer, usable[start : start + BATCH])

@@ -63,7 +63,9 @@ def open_gallery(
 
         return Gallery(spec, model_id, embedding_size, create, features, key=key)
     if key is not None:
-        raise InputError(f"{spec}: a gallery on a server is not encrypted by edgeface: leave the key out, and unset it")
+        raise InputError(
+            f"{spec}: a gallery on a server is not encrypted by edgeface: leave the key out, and unset it"
+        )
     from edgeface_runtime.milvus_address import parse_address
 
     address = parse_address(spec)

@@ -41,16 +41,31 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "bundle sign": ("BUNDLE|ENGINE", "--key"),
     "bundle verify": ("BUNDLE|ENGINE", "--key"),
     "calibrate threshold": ("BUNDLE", "--no-build --require-signature"),
-    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --cache --keep-crops --no-build --require-signature"),
-    "identify": ("BUNDLE IMAGE...", "--gallery --cache --top --no-build --require-signature"),
+    "enroll": (
+        "BUNDLE NAME IMAGE...",
+        "--gallery --cache --encrypt --key-file --key-env --passphrase --passphrase-file --keep-crops --no-build --require-signature",
+    ),
+    "identify": (
+        "BUNDLE IMAGE...",
+        "--gallery --cache --key-file --key-env --passphrase --passphrase-file --top --no-build --require-signature",
+    ),
     "verify": ("BUNDLE A B", "--no-build --require-signature"),
     "stream": (
         "BUNDLE SOURCE",
         "--gallery --cache --threshold --detect-every --refresh --min-face --roi --realtime --max-frames --give-up "
         "--save --force --show --serve --no-build --require-signature",
     ),
-    "gallery list": ("", "--gallery --cache"),
-    "gallery delete": ("NAME", "--gallery --cache"),
+    "gallery list": ("", "--gallery --cache --key-file --key-env --passphrase --passphrase-file"),
+    "gallery delete": (
+        "NAME",
+        "--gallery --cache --rekey --key-file --key-env --passphrase --passphrase-file --new-key-file",
+    ),
+    "gallery keygen": ("FILE", ""),
+    "gallery rekey": (
+        "",
+        "--gallery --encrypt --decrypt --key-file --key-env --passphrase --passphrase-file "
+        "--new-key-file --new-key-env --new-passphrase --new-passphrase-file",
+    ),
     "gallery check": ("", "--gallery"),
     "gallery repair": ("", "--gallery --out --in-place"),
     "gallery backup": ("FILE", "--gallery"),
