@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgeface.evaluation import Occlusion
-from edgeface.evaluation.threshold import calibrate_threshold, store_thresholds
+from edgeface.evaluation.threshold import calibrate_threshold
+from edgeface.evaluation.threshold_store import store_thresholds
 from edgeface_calibration.occluders import Occluded
 from edgeface_runtime.align import TEMPLATE
 from edgeface_runtime.bundle import open_bundle
