@@ -145,24 +145,33 @@ def measure(photos: Path, bundle: Path, per_person: int, probes: int, seed: int)
         )
         bins = by_bins([quality for quality, _, _ in seen], first[genuine], second[genuine], scores[genuine] < limit)
         probes_at = [int(at) for at in rng.permutation(len(people))[:probes]]
-        mates = [
-            int(rng.choice(np.flatnonzero((people == people[at]) & (np.arange(len(people)) != at))))
-            for at in probes_at
-        ]
+        mates = [_other_picture(people, at, rng) for at in probes_at]
+        chosen_images, eyes = [images[at] for at in probes_at], [seen[at][0].eyes_px for at in probes_at]
+        verdicts: list[tuple[bool, bool]] = []
         steps = {
-            fault: by_step(fault, [images[at] for at in probes_at], [seen[at][0].eyes_px for at in probes_at],
-                           vectors[mates], look, limit)
-            for fault in FAULTS
-        }  # fmt: skip
+            fault: by_step(fault, chosen_images, eyes, vectors[mates], look, limit, verdicts) for fault in FAULTS
+        }
         poor = np.array([quality.poor for quality, _, _ in seen])
+    print(f"called poor as they are: {poor.mean():.2%}")
+    judged = {}
+    for word, wanted in (("called poor", True), ("not called poor", False)):
+        misses = [miss for verdict, miss in verdicts if verdict == wanted]
+        judged[word] = {"pictures": len(misses), "fnmr": float(np.mean(misses))}
+        print(f"of all pictures made poor, {word}: {len(misses)}, FNMR {judged[word]['fnmr']:.2%}")
     return {
         "faces": len(people),
         "threshold": limit,
         "rejecting": curves,
         "bins": bins,
         "steps": steps,
+        "judged": judged,
         "poor": float(poor.mean()),
     }
+
+
+def _other_picture(people: NDArray[np.int64], at: int, rng: np.random.Generator) -> int:
+    """A picture of the same person."""
+    return int(rng.choice(np.flatnonzero((people == people[at]) & (np.arange(len(people)) != at))))
 
 
 def rejecting(
@@ -204,6 +213,7 @@ def by_step(
     mates: NDArray[np.float32],
     look: Callable[[Pixels], tuple[Quality, NDArray[np.float32], Face] | None],
     limit: float,
+    verdicts: list[tuple[bool, bool]],
 ) -> list[dict[str, float]]:
     """One fault by steps: what it measures, the share not found, the FNMR of those found, the share called poor."""
     make, steps, name = FAULTS[fault]
@@ -214,7 +224,7 @@ def by_step(
         found = [result for result in results if result is not None]
         if not found:
             break
-        missed = [float(result[1] @ mates[at]) < limit for at, result in zip(kept, found, strict=True)]
+        missed = [bool(result[1] @ mates[at] < limit) for at, result in zip(kept, found, strict=True)]
         row = {
             "step": float(step),
             name: float(np.median([getattr(quality, name) for quality, _, _ in found])),
@@ -222,6 +232,7 @@ def by_step(
             "fnmr": float(np.mean(missed)),
             "poor": float(np.mean([quality.poor for quality, _, _ in found])),
         }
+        verdicts += [(quality.poor, miss) for (quality, _, _), miss in zip(found, missed, strict=True)]
         rows.append(row)
         print(f"{fault:<10}" + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
     return rows

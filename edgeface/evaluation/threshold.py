@@ -40,7 +40,7 @@ __all__ = ["calibrate_threshold"]
 Floats = NDArray[np.float64]
 LOOKED_AT = 500
 """Faces of each condition whose covered share is looked at."""
-CLEAN_BELOW = 0.95
+CLEAN_BELOW = 0.99
 """Share of clean faces that lie below the covered share from which a face counts as covered."""
 MUST_SEE = 0.9
 """Share of the faces of every covered condition that must lie above it; else the share tells nothing."""

@@ -7,7 +7,7 @@ picture at hand was poor enough to fail on has a limit by judgement, and the pag
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from edgeface_runtime.align import CROP_SIZE, TEMPLATE, align, similarity
 from edgeface_runtime.detect import Face
+from edgeface_runtime.manifest import Manifest
 from edgeface_runtime.pose import head_pose
 from edgeface_runtime.sharpness import blur_width
 
-__all__ = ["LIMITS", "Limits", "Quality", "measure_quality"]
+__all__ = ["LIMITS", "Limits", "Quality", "limits_of", "measure_quality"]
 
 EYES_IN_CROP = float(np.linalg.norm(TEMPLATE[1] - TEMPLATE[0]))
 INNER = (slice(20, 108), slice(12, 84))
@@ -48,8 +49,8 @@ class Limits:
     """Least confidence of the detection."""
     outside_share: float = 0.2
     """Most of the crop that may lie outside the picture."""
-    covered_share: float = 0.35
-    """Most of the face that may be covered."""
+    covered_share: float = 0.2
+    """Most of the face that may be covered, of its pixels; see `limits_of` for shares of another kind."""
 
     def __post_init__(self) -> None:
         low, high = self.brightness
@@ -59,6 +60,18 @@ class Limits:
 
 LIMITS = Limits()
 """The usual ones."""
+
+
+def limits_of(manifest: Manifest) -> Limits:
+    """The usual limits, that of the covered share as a bundle's share means it.
+
+    A dictionary model's share is of pixels. Another model's is uncalibrated: its limit is where calibration found
+    that clean faces end; where calibration found none, no face is called covered.
+    """
+    if manifest.dictionary is not None:
+        return LIMITS
+    above = manifest.decision.covered_above
+    return replace(LIMITS, covered_share=1.0 if above is None else above)
 
 
 @dataclass(frozen=True)

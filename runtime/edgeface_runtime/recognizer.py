@@ -22,10 +22,12 @@ from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.dictionary_model import DictionaryModel, Ranked, in_crop
 from edgeface_runtime.embedding import embed
 from edgeface_runtime.engine_open import EngineBuilder
+from edgeface_runtime.enrolling import find_duplicates, refuse_poor
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
+from edgeface_runtime.quality import limits_of, measure_quality
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
 from edgeface_runtime.signature import check_bundle_signature, required_key
 from edgeface_runtime.threshold import choose_threshold
@@ -179,9 +181,27 @@ class Recognizer(Closing):
         features = None if entry is None else entry.features
         return Gallery(path, self.bundle.model_id, self.bundle.manifest.embedding_size, create, features)
 
-    def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
+    def threshold(
+        self,
+        value: float | None = None,
+        fmr: str | None = None,
+        *,
+        covered: bool | None = None,
+        templates: int | None = None,
+    ) -> Threshold:
         """The threshold to decide by: the caller's, else the bundle's; see `choose_threshold`."""
-        return choose_threshold(self.bundle, value, fmr)
+        return choose_threshold(self.bundle, value, fmr, covered=covered, templates=templates)
+
+    def is_covered(self, face: FaceResult) -> bool | None:
+        """Whether a face is covered, as far as its threshold goes; None where nothing tells.
+
+        A dictionary model tells by its regions; another one by its covered share, where calibration has shown that
+        the share tells.
+        """
+        if self.masking is not None:
+            return bool(face.discarded)
+        above = self.bundle.manifest.decision.covered_above
+        return None if above is None or face.covered_share is None else face.covered_share > above
 
     def embed(self, crops: Pixels) -> Embeddings:
         """Embed aligned faces. A dictionary model's embeddings are unmasked, and its features come with them.
@@ -219,7 +239,7 @@ class Recognizer(Closing):
         crops = np.stack([crop for crop, _ in cut])
         embeddings = self.embed(crops)
         shares, features, patterns = embeddings.covered_share, embeddings.features, embeddings.patterns
-        covers = None
+        covers, limits = None, limits_of(self.bundle.manifest)
         if self.masking is not None:
             covers = self.masking.look(crops, [points for _, points in cut])
             shares = np.array([cover.share for cover in covers], np.float32)
@@ -233,6 +253,7 @@ class Recognizer(Closing):
                 covered_part=None if patterns is None else covered_part(patterns[i]),
                 discarded=() if covers is None else covers[i].discarded,
                 features=None if features is None else features[i],
+                quality=measure_quality(pixels, face, None if shares is None else float(shares[i]), limits),
             )
             for i, face in enumerate(faces)
         ]
@@ -262,27 +283,65 @@ class Recognizer(Closing):
             raise FaceError(f"{len(faces)} faces found in {where}: crop it to one, or give --largest")
         return self._embed_faces(pixels, [largest_central(faces, pixels.shape)])[0]
 
-    def enroll(self, gallery: Gallery, name: str, images: Sequence[Picture], largest: bool = False) -> Enrolment:
+    def enroll(
+        self,
+        gallery: Gallery,
+        name: str,
+        images: Sequence[Picture],
+        largest: bool = False,
+        *,
+        accept_poor: bool = False,
+        allow_duplicate: bool = False,
+    ) -> Enrolment:
         """Add one template a picture to a gallery: all pictures, or none if one of them will not do.
 
+        Args:
+            gallery: of this model.
+            name: who it is.
+            images: paths, or (H, W, 3) uint8 BGR.
+            largest: of several faces take the most prominent.
+            accept_poor: faces of poor quality (see quality.py) as well.
+            allow_duplicate: do not look for the same face under other names, which `duplicates` would tell.
+
         Raises:
-            ImageError, FaceError: see `single_face`.
+            ImageError, FaceError: see `single_face`; FaceError also where a face is of poor quality.
             ArtefactError: the gallery is of another model.
             InputError: the name cannot be used, or the gallery cannot be written.
         """
         self._check(gallery)
-        return self.add(gallery, name, images, self.prepare(images, largest))
+        return self.add(gallery, name, images, self.prepare(images, largest, accept_poor), allow_duplicate)
 
-    def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
-        """The one face of every picture, for `add`; no gallery is needed yet. Raises as `single_face`."""
-        return [self.single_face(image, largest) for image in images]
+    def prepare(
+        self, images: Sequence[Picture], largest: bool = False, accept_poor: bool = False
+    ) -> list[FaceResult]:
+        """The one face of every picture, for `add`; no gallery is needed yet. Raises as `enroll`."""
+        faces = []
+        for image in images:
+            face = self.single_face(image, largest)
+            if not accept_poor:
+                refuse_poor(face, source_of(image) or "the picture")
+            faces.append(face)
+        return faces
 
-    def add(self, gallery: Gallery, name: str, images: Sequence[Picture], faces: Sequence[FaceResult]) -> Enrolment:
-        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`."""
+    def add(
+        self,
+        gallery: Gallery,
+        name: str,
+        images: Sequence[Picture],
+        faces: Sequence[FaceResult],
+        allow_duplicate: bool = False,
+    ) -> Enrolment:
+        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Raises as `enroll`.
+
+        Without a threshold in the bundle nobody is looked for under other names, and `checked` says so.
+        """
+        count = gallery.count()
+        check = not allow_duplicate and bool(self.bundle.manifest.thresholds or self.bundle.manifest.decision.fpir)
+        same = find_duplicates(gallery, name, faces, self.threshold(templates=count)) if check and count else ()
         sources = [source_of(image) for image in images]
         features = [face.features for face in faces if face.features is not None]
         ids = gallery.enroll_many(name, [face.embedding for face in faces], sources, features or None)
-        return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
+        return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe(), same, check)
 
     def identify(self, image: Picture, gallery: Gallery, top: int = 5, threshold: float | None = None) -> ImageResult:
         """Match every face of a picture against a gallery. A picture that cannot be read is an outcome, not an error.
@@ -294,14 +353,16 @@ class Recognizer(Closing):
             image: a path, or (H, W, 3) uint8 BGR.
             gallery: of this model.
             top: how many candidates a face.
-            threshold: cosine from which a candidate is a match; None takes the bundle's (see `threshold`).
+            threshold: cosine from which a candidate is a match; None takes the bundle's for what covers the face
+                and the size of the gallery (see `choose_threshold`).
 
         Raises:
             InputError: no threshold is known, or `top` is below 1.
             ArtefactError: the gallery is damaged or of another model.
         """
         self._check(gallery)
-        limit = self.threshold(threshold)
+        templates = gallery.count()
+        limit = self.threshold(threshold, templates=templates)
         if top < 1:
             raise InputError(f"--top is {top}: give at least 1")
         try:
@@ -309,13 +370,17 @@ class Recognizer(Closing):
         except ImageError as exc:
             return ImageResult(source_of(image), "unreadable", str(exc), (), limit, self.describe())
         faces = []
+        limits = []
         refused = ""
         for face in found:
             ranked = self._search(gallery, face, top)
+            own = self.threshold(threshold, covered=self.is_covered(face), templates=templates)
             best = ranked.candidates[0] if ranked.candidates else None
-            match = best.name if best is not None and best.score >= limit.value else None
-            faces.append(replace(face, candidates=ranked.candidates, match=match, note=ranked.note))
+            match = best.name if best is not None and best.score >= own.value else None
+            faces.append(replace(face, candidates=ranked.candidates, match=match, note=ranked.note, threshold=own))
+            limits.append(own)
             refused = refused or ranked.refused
+        limit = max(limits, key=lambda own: own.value, default=limit)
         status, message = _outcome(len(faces))
         if refused:
             status, message = "refused", refused
@@ -342,14 +407,20 @@ class Recognizer(Closing):
             InputError: no threshold is known.
             ImageError, FaceError: see `single_face`; FaceError also where too little of the faces is left to compare.
         """
-        limit = self.threshold(threshold)
+        self.threshold(threshold)  # refused before the work
         first, second = self.single_face(a, largest), self.single_face(b, largest)
+        limit = self.threshold(threshold, covered=_either(self.is_covered(first), self.is_covered(second)))
         discarded: tuple[str, ...] = ()
         if self.masking is None:
             score = float(np.clip(first.embedding @ second.embedding, -1.0, 1.0))
         else:
             score, discarded = self.masking.score(first, second)
         return Verification(score, score >= limit.value, limit, first, second, self.describe(), discarded)
+
+
+def _either(one: bool | None, other: bool | None) -> bool | None:
+    """Whether one of two faces is covered; None where nothing tells."""
+    return None if one is None or other is None else one or other
 
 
 def _outcome(faces: int) -> tuple[Status, str]:
