@@ -11,7 +11,7 @@ from edgeface_runtime.errors import InputError
 
 
 def test_by_hand() -> None:
-    # Pictures 0, 1 are of person 0; 2, 3 of person 1; 4, 5 of person 2, who is not enrolled. Gallery: pictures 0 and 2.
+    # Pictures 0, 1 are of person 0; 2, 3 of person 1; 4, 5 of person 2, who is not enrolled. Gallery: 0 and 2.
     table = np.zeros((6, 6), np.float32)
     table[1, [0, 2]] = 0.8, 0.3  # found at thresholds up to .8
     table[3, [0, 2]] = 0.7, 0.6  # somebody else is nearer: missed at every threshold
@@ -78,7 +78,7 @@ def test_draws_are_seeded_and_keep_people_apart() -> None:
 
 def test_what_the_people_cannot_give_is_refused() -> None:
     labels = np.repeat(np.arange(10), 3)
-    with pytest.raises(InputError, match="--gallery-size 6 needs 12 people, there are 10: .* at most 5"):
+    with pytest.raises(InputError, match=r"--gallery-size 6 needs 12 people, there are 10: .* at most 5"):
         draw_galleries(labels, 6, 1)
     with pytest.raises(InputError, match="at least 1, got 0"):
         draw_galleries(labels, 0, 1)
