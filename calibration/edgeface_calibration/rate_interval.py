@@ -17,7 +17,7 @@ from edgeface_runtime.errors import InputError
 
 __all__ = ["false_match_interval", "share_interval"]
 
-CHUNK = 100
+CHUNK = 25
 """Draws counted at once: bounds memory."""
 
 
@@ -70,12 +70,13 @@ def false_match_interval(
     first, second = person[matched[:, 0]], person[matched[:, 1]]
     if (first == second).any():
         raise InputError("a false match is of two people: a pair of one person was given")
+    sides, times = np.unique(np.sort(np.stack([first, second], 1), axis=1), axis=0, return_counts=True)
     pictures = np.bincount(person, minlength=len(names)).astype(float)
     all_pairs = _cross(pictures[None])[0]
     rng = np.random.default_rng(seed)
     values = []
     for draws in _draws(rng, len(names), resamples):
-        errors = (draws[:, first] * draws[:, second]).sum(1)
+        errors = (draws[:, sides[:, 0]] * draws[:, sides[:, 1]]) @ times
         total = _cross(draws * pictures)
         there = total > 0
         values.append(errors[there] / total[there])

@@ -56,6 +56,7 @@ def threshold(
     quiet: Quiet = False,
 ) -> None:
     """Measure cosine thresholds for error rates, with 95 % intervals, and write them into the bundle."""
+    from edgeface.cli.claim import check_parent
     from edgeface.cli.progress import bar
     from edgeface.cli.thresholds import conditions_of, show_thresholds
     from edgeface.evaluation.det_plot import check_plot, plot_det
@@ -71,6 +72,7 @@ def threshold(
     covers = conditions_of(conditions, occlusion, seed)
     if plot is not None:
         check_plot(plot)
+        check_parent(plot)
     with (
         open_matcher(
             bundle,

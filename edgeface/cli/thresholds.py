@@ -22,12 +22,18 @@ def conditions_of(conditions: str, occlusion: str, seed: int) -> list[Occlusion 
         InputError: both are given, or a cover is unknown.
     """
     from edgeface.evaluation.occlusion import Occlusion
+    from edgeface_calibration.occluders import KINDS
     from edgeface_runtime.decision import CLEAN
     from edgeface_runtime.errors import InputError
 
     if conditions and occlusion != "none":
         raise InputError("--conditions and --occlusion say the same: give one of them")
     names = words(conditions) or (CLEAN if occlusion == "none" else occlusion,)
+    for name in names if conditions else ():
+        if name not in (CLEAN, *KINDS):
+            raise InputError(
+                f"unknown condition {name!r} in --conditions: choose {CLEAN} or one of {', '.join(KINDS)}"
+            )
     return [None if name in (CLEAN, "none") else Occlusion(name, seed=seed) for name in names]
 
 

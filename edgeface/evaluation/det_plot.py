@@ -11,7 +11,7 @@ from edgeface_runtime.files import atomic_path
 
 __all__ = ["check_plot", "plot_det"]
 
-TICKS = (1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+TICKS = (1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 
 
 def check_plot(path: Path) -> None:
@@ -27,6 +27,8 @@ def check_plot(path: Path) -> None:
         raise MissingExtraError("matplotlib", "plot") from exc
     if path.suffix.lower() != ".png":
         raise InputError(f"--plot writes a PNG: give a name that ends in .png, not {path}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"--plot cannot be written to {path}: give a file in a folder that exists")
 
 
 def plot_det(result: ThresholdResult, path: Path) -> None:

@@ -40,8 +40,11 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "bundle keygen": ("", "--out"),
     "bundle sign": ("BUNDLE|ENGINE", "--key"),
     "bundle verify": ("BUNDLE|ENGINE", "--key"),
-    "calibrate threshold": ("BUNDLE", "--no-build --require-signature"),
-    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --no-build --require-signature"),
+    "calibrate threshold": (
+        "BUNDLE",
+        "--data --fmr --fpir --gallery-size --draws --conditions --occlusion --plot --no-build --require-signature",
+    ),
+    "enroll": ("BUNDLE NAME IMAGE...", "--gallery --accept-poor --allow-duplicate --no-build --require-signature"),
     "identify": ("BUNDLE IMAGE...", "--gallery --top --no-build --require-signature"),
     "verify": ("BUNDLE A B", "--no-build --require-signature"),
     "gallery list": ("", "--gallery"),
