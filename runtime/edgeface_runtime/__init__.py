@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgeface_runtime.detect import Detector, Face
     from edgeface_runtime.gallery import Candidate, Erasure, Gallery
     from edgeface_runtime.image import read_image
+    from edgeface_runtime.quality import Quality
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import Embeddings, FaceResult, ImageResult, Verification
 
@@ -30,6 +31,7 @@ _HOMES = {
     "detect": ("Detector", "Face"),
     "gallery": ("Candidate", "Erasure", "Gallery"),
     "image": ("read_image",),
+    "quality": ("Quality",),
     "recognizer": ("Recognizer",),
     "results": ("Embeddings", "FaceResult", "ImageResult", "Verification"),
 }
@@ -46,6 +48,7 @@ __all__ = [
     "Gallery",
     "ImageResult",
     "Manifest",
+    "Quality",
     "Recognizer",
     "Verification",
     "__version__",

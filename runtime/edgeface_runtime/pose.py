@@ -32,6 +32,7 @@ SHAPE -= SHAPE.mean(0)
 SHAPE.flags.writeable = False
 
 STEPS = 25
+INVERSE = np.linalg.pinv(SHAPE).T
 SPREAD = float(np.linalg.eigvalsh(SHAPE.T @ SHAPE)[-1])
 
 
@@ -64,10 +65,9 @@ def head_pose(landmarks: ArrayLike) -> Pose:
         raise FaceError("landmarks coincide or are not finite: the face has no pose")
     points = points - points.mean(0)
     points /= np.sqrt((points**2).sum())
-    linear = points.T @ np.linalg.pinv(SHAPE).T
+    linear = points.T @ INVERSE
     for _ in range(STEPS):
-        u, _, vt = np.linalg.svd(linear, full_matrices=False)
-        rows = u @ vt  # the nearest two rows of a rotation
+        rows = _nearest_rotation(linear)
         shown = SHAPE @ rows.T
         scale = float((shown * points).sum() / (shown**2).sum())
         # One step downhill in the points' error, short enough never to rise (majorisation).
@@ -77,3 +77,14 @@ def head_pose(landmarks: ArrayLike) -> Pose:
     pitch = -np.arctan2(turn[2, 1], turn[2, 2])
     roll = np.arctan2(turn[1, 0], turn[0, 0])
     return Pose(*(float(np.degrees(angle)) for angle in (yaw, pitch, roll)))
+
+
+def _nearest_rotation(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The two rows of a rotation nearest to `linear` (2, 3): (A A')^-1/2 A, the root of two by two in closed form."""
+    (a, b), (_, d) = (linear @ linear.T).tolist()
+    trace = a + d
+    area = max(a * d - b * b, 1e-12 * trace * trace) ** 0.5  # points on one line give none
+    # With s = sqrt(det) and t = sqrt(trace + 2 s) the root is (M + s I) / t, and its determinant is s.
+    width = (trace + 2 * area) ** 0.5
+    inverse = np.array([[d + area, -b], [-b, a + area]]) / (width * area)
+    return np.asarray(inverse @ linear, np.float64)

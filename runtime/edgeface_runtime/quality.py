@@ -20,7 +20,7 @@ from edgeface_runtime.manifest import Manifest
 from edgeface_runtime.pose import head_pose
 from edgeface_runtime.sharpness import blur_width
 
-__all__ = ["LIMITS", "Limits", "Quality", "limits_of", "measure_quality"]
+__all__ = ["LIMITS", "Limits", "Quality", "is_usual", "limits_of", "measure_quality"]
 
 EYES_IN_CROP = float(np.linalg.norm(TEMPLATE[1] - TEMPLATE[0]))
 INNER = (slice(20, 108), slice(12, 84))
@@ -74,6 +74,13 @@ def limits_of(manifest: Manifest) -> Limits:
     return replace(LIMITS, covered_share=1.0 if above is None else above)
 
 
+def is_usual(manifest: Manifest) -> bool:
+    """Whether a bundle's crops are those that quality is measured on."""
+    spec = manifest.input
+    usual = manifest.crop == "aligned" and (spec.height, spec.width) == CROP_SIZE
+    return usual and bool(np.allclose(manifest.template, TEMPLATE, atol=1e-3))
+
+
 @dataclass(frozen=True)
 class Quality:
     """What can be said of one face in one picture."""
@@ -115,7 +122,11 @@ class Quality:
 
 
 def measure_quality(
-    image: NDArray[np.uint8], face: Face, covered_share: float | None = None, limits: Limits = LIMITS
+    image: NDArray[np.uint8],
+    face: Face,
+    covered_share: float | None = None,
+    limits: Limits = LIMITS,
+    crop: NDArray[np.uint8] | None = None,
 ) -> Quality:
     """Measure a face where it was found.
 
@@ -124,13 +135,15 @@ def measure_quality(
         face: what the detector found in it.
         covered_share: how much of it is covered, in [0, 1], where that is known.
         limits: from where a measure is poor.
+        crop: (112, 96, 3) uint8 BGR, the face as `align` cuts it out, where that is done already.
 
     Raises:
         ImageError: the picture is not (H, W, 3) uint8.
         FaceError: the landmarks coincide or are not finite.
     """
     matrix = similarity(face.landmarks, TEMPLATE)
-    grey = cv2.cvtColor(align(image, face.landmarks), cv2.COLOR_BGR2GRAY).astype(np.float32)[INNER]
+    aligned = align(image, face.landmarks) if crop is None else crop
+    grey = cv2.cvtColor(aligned, cv2.COLOR_BGR2GRAY).astype(np.float32)[INNER]
     low, high = np.quantile(grey, (DARK, LIGHT))
     pose = head_pose(face.landmarks)
     x1, y1, x2, y2 = (float(value) for value in face.box)

@@ -27,7 +27,7 @@ from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery import Gallery, person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
-from edgeface_runtime.quality import limits_of, measure_quality
+from edgeface_runtime.quality import is_usual, limits_of, measure_quality
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
 from edgeface_runtime.signature import check_bundle_signature, required_key
 from edgeface_runtime.threshold import choose_threshold
@@ -240,6 +240,7 @@ class Recognizer(Closing):
         embeddings = self.embed(crops)
         shares, features, patterns = embeddings.covered_share, embeddings.features, embeddings.patterns
         covers, limits = None, limits_of(self.bundle.manifest)
+        usual = is_usual(self.bundle.manifest)
         if self.masking is not None:
             covers = self.masking.look(crops, [points for _, points in cut])
             shares = np.array([cover.share for cover in covers], np.float32)
@@ -253,7 +254,9 @@ class Recognizer(Closing):
                 covered_part=None if patterns is None else covered_part(patterns[i]),
                 discarded=() if covers is None else covers[i].discarded,
                 features=None if features is None else features[i],
-                quality=measure_quality(pixels, face, None if shares is None else float(shares[i]), limits),
+                quality=measure_quality(
+                    pixels, face, None if shares is None else float(shares[i]), limits, crops[i] if usual else None
+                ),
             )
             for i, face in enumerate(faces)
         ]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeface_runtime.align import CROP_SIZE, TEMPLATE
+from edgeface_runtime.align import CROP_SIZE, TEMPLATE, align
 from edgeface_runtime.detect import Face
 from edgeface_runtime.pose import SHAPE
 from edgeface_runtime.quality import LIMITS, Limits, Quality, limits_of, measure_quality
@@ -153,3 +153,10 @@ def test_an_uncalibrated_share_calls_nobody_covered() -> None:
     decision = {"covered_above": 0.31, "fmr": {}, "fpir": {}}
     told = Manifest(**facts, extra={"decision": decision})
     assert limits_of(told) == replace(LIMITS, covered_share=0.31)
+
+
+def test_a_crop_that_is_there_already_gives_the_same() -> None:
+    image = drawn_face()
+    crop = align(image, TEMPLATE * 4)
+    assert look(image, crop=crop) == look(image)
+    assert look(image, crop=np.zeros_like(crop)).brightness == 0, "it is the crop that is looked at"
