@@ -338,9 +338,9 @@ class Recognizer(Closing):
 
         Without a threshold in the bundle nobody is looked for under other names, and `checked` says so.
         """
-        count = gallery.count()
         check = not allow_duplicate and bool(self.bundle.manifest.thresholds or self.bundle.manifest.decision.fpir)
-        same = find_duplicates(gallery, name, faces, self.threshold(templates=count)) if check and count else ()
+        limit = self.threshold(templates=self._templates(gallery)) if check else None
+        same = () if limit is None else find_duplicates(gallery, name, faces, limit)
         sources = [source_of(image) for image in images]
         features = [face.features for face in faces if face.features is not None]
         ids = gallery.enroll_many(name, [face.embedding for face in faces], sources, features or None)
@@ -364,7 +364,7 @@ class Recognizer(Closing):
             ArtefactError: the gallery is damaged or of another model.
         """
         self._check(gallery)
-        templates = gallery.count()
+        templates = self._templates(gallery)
         limit = self.threshold(threshold, templates=templates)
         if top < 1:
             raise InputError(f"--top is {top}: give at least 1")
@@ -388,6 +388,10 @@ class Recognizer(Closing):
         if refused:
             status, message = "refused", refused
         return ImageResult(source_of(image), status, message, tuple(faces), limit, self.describe())
+
+    def _templates(self, gallery: Gallery) -> int | None:
+        """How many templates a gallery has, where a threshold depends on it; counting a large one takes time."""
+        return gallery.count() if self.bundle.manifest.decision.fpir else None
 
     def _check(self, gallery: Gallery) -> None:
         """Raise ArtefactError unless the gallery is this model's, with its features where it has any."""
