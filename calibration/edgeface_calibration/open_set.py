@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgeface_calibration.thresholds import MIN_FALSE_MATCHES
 from edgeface_runtime.errors import InputError
 
-__all__ = ["Draw", "OpenScores", "best_of_others", "draw_galleries", "open_scores", "too_few_strangers"]
+__all__ = ["Draw", "OpenScores", "alarms", "best_of_others", "draw_galleries", "open_scores", "too_few_strangers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +134,29 @@ def open_scores(table: NDArray[np.floating], labels: ArrayLike, draws: Sequence[
         np.concatenate(own).astype(np.float64),
         who[np.concatenate([draw.mates for draw in draws])],
     )
+
+
+def alarms(
+    table: NDArray[np.floating], labels: ArrayLike, draws: Sequence[Draw], threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Who raises the false alarms.
+
+    Args:
+        table, labels, draws: as for `open_scores`.
+        threshold: from which a score raises an alarm.
+
+    Returns:
+        (k,) probes, as rows of `OpenScores.stranger_best`, and (k,) the enrolled person each is alike to.
+    """
+    who = np.asarray(labels)
+    rows, people = [], []
+    before = 0
+    for draw in draws:
+        probe, enrolled = np.nonzero(table[np.ix_(draw.strangers, draw.gallery)] >= threshold)
+        rows.append(before + probe)
+        people.append(who[draw.gallery][enrolled])
+        before += len(draw.strangers)
+    return np.concatenate(rows), np.concatenate(people)
 
 
 def best_of_others(scores: NDArray[np.floating], mine: NDArray[np.bool_]) -> NDArray[np.floating]:

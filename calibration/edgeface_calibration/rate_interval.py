@@ -1,13 +1,15 @@
 """Confidence intervals of error rates over millions of pairs, by resampling people.
 
 The same draws as in `bootstrap`, counted by person instead of by pair, so that a thousand of them take a second.
-Where not one error was seen (or nothing else) resampling knows no width: then the bound is the exact binomial one
-with one trial a person (Clopper & Pearson 1934), which is wider.
+Their variance says how many independent trials a rate is worth; the interval is Wilson's (1927) for so many, after
+Korn & Graubard (1998). Percentiles of the draws are too narrow where few people fail. Where nobody fails (or
+everybody) a person is worth one trial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgeface_calibration.bootstrap import Interval
 from edgeface_runtime.errors import InputError
 
-__all__ = ["false_match_interval", "share_interval"]
+__all__ = ["false_alarm_interval", "false_match_interval", "share_interval"]
 
 CHUNK = 25
 """Draws counted at once: bounds memory."""
@@ -47,7 +49,7 @@ def share_interval(
     values = []
     for draws in _draws(rng, len(names), resamples):
         values.append((draws @ errors) / (draws @ trials))
-    return _interval(float(hit.mean()), np.concatenate(values), len(names), level)
+    return _interval(float(hit.mean()), np.concatenate(values), len(names), len(hit), level)
 
 
 def false_match_interval(
@@ -80,7 +82,48 @@ def false_match_interval(
         total = _cross(draws * pictures)
         there = total > 0
         values.append(errors[there] / total[there])
-    return _interval(len(matched) / all_pairs, np.concatenate(values), len(names), level)
+    return _interval(len(matched) / all_pairs, np.concatenate(values), len(names), float(all_pairs), level)
+
+
+def false_alarm_interval(
+    alarms: ArrayLike,
+    raised_by: ArrayLike,
+    people: ArrayLike,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """The share of strangers' probes that raise an alarm (FPIR), people drawn as strangers and as enrolled ones.
+
+    Args:
+        alarms: (k,) rows of `people`: the probes that raise one, a row for each enrolled person who is alike enough.
+        raised_by: (k,) that person, of the same names as `people`.
+        people: (n,) the person of each stranger's probe.
+        resamples, seed, level: as for `share_interval`; an alarm counts as often as the sum, less one, of its probe's
+            draws and the mean draws of those who raised it (the product, made linear: its own chance is not added).
+
+    Raises:
+        InputError: no probe, lengths that differ, or fewer than two people.
+    """
+    who, by, row = np.asarray(people), np.asarray(raised_by), np.asarray(alarms, np.int64)
+    if by.shape != row.shape or row.ndim != 1 or who.ndim != 1 or not len(who):
+        raise InputError(f"alarms and raised_by must be (k,) each and people (n,), got {row.shape} and {by.shape}")
+    names, person = np.unique(np.concatenate([who, by]), return_inverse=True)
+    _check(len(names), resamples, level)
+    probe, enrolled = person[: len(who)], person[len(who) :]
+    each, raised = np.unique(row, return_inverse=True)
+    part = 1 / np.bincount(raised)[raised] if len(row) else np.empty(0)
+    own = np.bincount(probe[each], minlength=len(names)).astype(float)  # alarms of each person's probes
+    shared = np.bincount(enrolled, part, len(names))  # and those that each enrolled person raised
+    trials = np.bincount(probe, minlength=len(names)).astype(float)
+    rng = np.random.default_rng(seed)
+    values = []
+    for draws in _draws(rng, len(names), resamples):
+        errors = draws @ (own + shared) - len(each)
+        total = draws @ trials
+        there = total > 0
+        values.append(errors[there] / total[there])
+    return _interval(len(each) / len(who), np.concatenate(values), len(np.unique(probe)), len(who), level)
 
 
 def _cross(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,13 +138,15 @@ def _draws(rng: np.random.Generator, people: int, resamples: int) -> Iterator[ND
         yield rng.multinomial(people, even, size=min(CHUNK, resamples - start)).astype(float)
 
 
-def _interval(value: float, values: NDArray[np.float64], people: int, level: float) -> Interval:
-    tail = (1 - level) / 2
-    low, high = (float(bound) for bound in np.quantile(values, (tail, 1 - tail)))
-    if value == 0:
-        high = max(high, 1 - tail ** (1 / people))
-    if value == 1:
-        low = min(low, tail ** (1 / people))
+def _interval(value: float, values: NDArray[np.float64], people: int, trials: float, level: float) -> Interval:
+    """Wilson's, for as many trials as would spread as the draws do, at most those there were."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    spread = float(np.var(values))
+    worth = float(people) if value in (0, 1) or spread == 0 else min(value * (1 - value) / spread, trials)
+    middle = value + z * z / (2 * worth)
+    half = z * (value * (1 - value) / worth + (z / (2 * worth)) ** 2) ** 0.5
+    low, high = ((middle + side * half) / (1 + z * z / worth) for side in (-1, 1))
+    low, high = max(0.0, min(low, value)), min(1.0, max(high, value))
     return Interval(value, low, high, level, len(values), 0)
 
 

@@ -23,8 +23,8 @@ from edgeface.evaluation.occlusion import Occlusion
 from edgeface.evaluation.pictures import Pictures
 from edgeface.evaluation.threshold_result import ConditionResult, OneToMany, OneToOne, ThresholdResult
 from edgeface_calibration.metrics import Interval
-from edgeface_calibration.open_set import Draw, draw_galleries, open_scores, too_few_strangers
-from edgeface_calibration.rate_interval import false_match_interval, share_interval
+from edgeface_calibration.open_set import Draw, alarms, draw_galleries, open_scores, too_few_strangers
+from edgeface_calibration.rate_interval import false_alarm_interval, false_match_interval, share_interval
 from edgeface_calibration.thresholds import (
     MIN_FALSE_MATCHES,
     check_rate,
@@ -209,9 +209,11 @@ def _one_to_many(
     found = {}
     for rate in rates:
         threshold = lowest_threshold(scores.stranger_best, rate)
-        alarms = share_interval(scores.stranger_best >= threshold, scores.stranger_people, seed=seed)
+        raised = alarms(table, labels, draws, threshold)
         found[f"{rate:g}"] = OneToMany(
-            threshold, alarms, _missed(scores.mate_own < threshold, scores.mate_people, seed)
+            threshold,
+            false_alarm_interval(*raised, scores.stranger_people, seed=seed),
+            _missed(scores.mate_own < threshold, scores.mate_people, seed),
         )
     return found
 
