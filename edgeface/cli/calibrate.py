@@ -29,11 +29,22 @@ def threshold(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
     data: Annotated[Path, typer.Option(help="Identity folders of aligned crops of the bundle's size.")],
     fmr: Annotated[str, typer.Option(help="False match rates.")] = "1e-2,1e-3",
+    fpir: Annotated[
+        str, typer.Option(help="False positive identification rates, for identify: none, or 1e-2, ...")
+    ] = "none",
+    gallery_size: Annotated[
+        int | None, typer.Option(help="People enrolled to measure --fpir; default: half of them.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Galleries drawn to measure --fpir.")] = 5,
+    conditions: Annotated[
+        str, typer.Option(help="A threshold for each: clean, and what covers the probe: clean,mask,random.")
+    ] = "",
     faces: Annotated[int, typer.Option(help="Use at most this many faces.")] = 2000,
     occlusion: Annotated[
-        str, typer.Option(help="Covers one picture of every pair: none, random, mask, ...")
+        str, typer.Option(help="The one condition, where --conditions gives none: none, random, mask, ...")
     ] = "none",
-    seed: Annotated[int, typer.Option(help="Which faces, and the occluders.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which faces, the occluders, the galleries and the resampling.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw FNMR against FMR into this .png.")] = None,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -44,18 +55,26 @@ def threshold(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the cosine threshold for a false match rate and write it into the bundle."""
+    """Measure cosine thresholds for error rates, with 95 % intervals, and write them into the bundle."""
+    from edgeface.cli.claim import check_parent
     from edgeface.cli.progress import bar
-    from edgeface.evaluation import Occlusion, open_embedder
-    from edgeface.evaluation.threshold import calibrate_threshold, check_storable, store_thresholds
+    from edgeface.cli.thresholds import conditions_of, show_thresholds
+    from edgeface.evaluation.det_plot import check_plot, plot_det
+    from edgeface.evaluation.open_matcher import open_matcher
+    from edgeface.evaluation.threshold import calibrate_threshold
+    from edgeface.evaluation.threshold_store import check_storable, store_thresholds
     from edgeface_runtime.signature import is_signed
 
     output = Output(json, quiet)
     rates = floats(fmr, "--fmr")
+    alarms = () if fpir == "none" else floats(fpir, "--fpir")
     check_storable(bundle)
-    cover = None if occlusion == "none" else Occlusion(occlusion, seed=seed)
+    covers = conditions_of(conditions, occlusion, seed)
+    if plot is not None:
+        check_plot(plot)
+        check_parent(plot)
     with (
-        open_embedder(
+        open_matcher(
             bundle,
             backend=backend,
             precision=precision,
@@ -64,13 +83,25 @@ def threshold(
             allow_cpu=allow_cpu,
             builder=builder(output, no_build),
             require_signature=require_signature,
-        ) as embedder,
+        ) as matcher,
         bar("embedding", quiet) as progress,
     ):
-        output.fell_back(embedder.describe)
+        output.fell_back(matcher.describe())
         result = calibrate_threshold(
-            embedder, data, rates, limit=faces, seed=seed, occlusion=cover, progress=progress
+            matcher,
+            data,
+            rates,
+            limit=faces,
+            seed=seed,
+            conditions=covers,
+            fpir=alarms,
+            gallery_size=gallery_size,
+            draws=draws,
+            progress=progress,
         )
+    if plot is not None:
+        plot_det(result, plot)
+        output.wrote(plot)
     signed = is_signed(bundle)
     for rate, before in store_thresholds(bundle, result).items():
         output.note(f"false match rate {rate}: replaces the threshold {before:.4f}")
@@ -78,14 +109,7 @@ def threshold(
     if signed:
         signature_gone(output, bundle)
     output.data({**result.to_dict(), "signature_removed": signed})
-    accepted = {
-        rate: "" if share is None else f"{100 * share:.2f} %" for rate, share in result.genuine_accepted.items()
-    }
-    output.table(
-        f"{result.faces} faces of {result.people} people, {result.impostor_pairs} impostor pairs",
-        ("false match rate", "threshold", "genuine accepted"),
-        [(rate, f"{value:.4f}", accepted[rate]) for rate, value in result.thresholds.items()],
-    )
+    show_thresholds(output, result)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,10 @@ KeepCrops = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Keep the aligned faces there, so that `gallery migrate` can use them."),
 ]
+AcceptPoor = Annotated[bool, typer.Option("--accept-poor", help="Enrol faces of poor quality as well.")]
+AllowDuplicate = Annotated[
+    bool, typer.Option("--allow-duplicate", help="Do not look for the same face under other names.")
+]
 Limit = Annotated[float | None, typer.Option("--threshold", help="Cosine to decide by; default: the bundle's.")]
 
 
@@ -71,6 +76,8 @@ def enroll(
     passphrase_file: PassphraseFile = None,
     largest: Largest = False,
     keep_crops: KeepCrops = None,
+    accept_poor: AcceptPoor = False,
+    allow_duplicate: AllowDuplicate = False,
     backend: Backend = "onnxruntime",
     device: Device = "auto",
     allow_cpu: AllowCpu = False,
@@ -95,14 +102,26 @@ def enroll(
     with open_recognizer(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
-        faces = recognizer.prepare(images, largest)  # before the gallery is made, so that a bad picture leaves none
+        # before the gallery is made, so that a bad picture leaves none
+        faces = recognizer.prepare(images, largest, accept_poor)
         if keep_crops is not None:
             make_parent(keep_crops / "crop.png")
             if key is not None:
                 output.note("the crops are kept as plain pictures, not encrypted")
         with recognizer.open_gallery(gallery, create=True, cache=cache, key=key) as people:
-            enrolment = recognizer.add(people, name, images, faces, keep_crops)
+            enrolment = recognizer.add(
+                people, name, images, faces, keep_crops=keep_crops, allow_duplicate=allow_duplicate
+            )
     output.wrote(people.place)
+    for face, image in zip(enrolment.faces, images, strict=True):
+        _warn_of_quality(output, face, str(image))
+    for same in enrolment.duplicates:
+        output.note(
+            f"warning: {images[same.picture]} looks like {same.name}, who is enrolled already (cosine "
+            f"{same.score:.4f}): delete one of the two, or give --allow-duplicate where they are two people"
+        )
+    if not enrolment.checked and not allow_duplicate:
+        output.note("not looked for under other names: the bundle carries no threshold")
     output.data(enrolment.to_dict())
     output.line(f"{enrolment.name}: {len(enrolment.ids)} template{'s' * (len(enrolment.ids) != 1)} added")
 
@@ -146,13 +165,16 @@ def identify(
         if index["note"]:
             output.note(f"note: {index['note']}")
         results = [recognizer.identify(image, people, top, threshold) for image in images]
+    for result in results:
+        for number, face in enumerate(result.faces):
+            _warn_of_quality(output, face, f"{result.source}, face {number + 1}")
     stale = [result.gallery for result in results if result.gallery and result.gallery.copy_of]
     say_stale(stale[0] if stale else None)
     output.data([result.to_dict() for result in results])
     if all(result.status == "unreadable" for result in results):
         more = f" (nor can the other {len(results) - 1})" if len(results) > 1 else ""
         raise ImageError(results[0].message + more)
-    output.table(_decided_by(results[0]), IDENTIFY_COLUMNS, [row for result in results for row in _rows(result)])
+    output.table(_decided_by(results), IDENTIFY_COLUMNS, [row for result in results for row in _rows(result)])
     refused = [result.message for result in results if result.status == "refused"]
     if refused:
         raise InputError(refused[0])
@@ -163,9 +185,16 @@ def identify(
 IDENTIFY_COLUMNS = ("picture", "face", "match", "score", "next", "covered", "box")
 
 
-def _decided_by(result: ImageResult) -> str:
-    limit = result.threshold
-    return "" if limit is None else f"threshold {limit.value:.4f} ({limit.source})"
+def _decided_by(results: Sequence[ImageResult]) -> str:
+    """Every threshold that decided, in words; that for faces there would have been where there is none."""
+    used = [face.threshold for result in results for face in result.faces] or [results[0].threshold]
+    words = [f"threshold {limit.value:.4f} ({limit.source})" for limit in used if limit is not None]
+    return "; ".join(dict.fromkeys(words))
+
+
+def _warn_of_quality(output: Output, face: FaceResult, where: str) -> None:
+    if face.quality is not None and face.quality.poor:
+        output.note(f"warning: {where}: poor quality: {', '.join(face.quality.reasons)}")
 
 
 def _rows(result: ImageResult) -> list[tuple[object, ...]]:
@@ -214,6 +243,8 @@ def verify(
         output, bundle, backend, precision, device, threads, min_face, allow_cpu, no_build, require_signature
     ) as recognizer:
         result = recognizer.verify(a, b, threshold, largest=largest)
+    for picture, face in ((a, result.a), (b, result.b)):
+        _warn_of_quality(output, face, str(picture))
     output.data(result.to_dict())
     word = "same person" if result.match else "different people"
     output.line(

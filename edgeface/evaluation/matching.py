@@ -106,6 +106,7 @@ class PlainMatcher:
         self._embedder = embedder
         self.size = embedder.size
         self.template = embedder.template
+        self.shares = embedder.shares
         self.coded = {"codes": "embeddings", **embedder.describe}
 
     def encode(

@@ -227,7 +227,8 @@ def _judge(checkpoint: Path, test: Path) -> None:
 def _calibrate(bundle: Path, test: Path, note: Note) -> None:
     """The threshold of the smallest rate that the held-out people can carry."""
     from edgeface.evaluation import open_embedder
-    from edgeface.evaluation.threshold import calibrate_threshold, store_thresholds
+    from edgeface.evaluation.threshold import calibrate_threshold
+    from edgeface.evaluation.threshold_store import store_thresholds
 
     with open_embedder(bundle, threads=1) as embedder:
         for rate in RATES:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeface_runtime.gallery import Candidate, Erasure, Gallery
     from edgeface_runtime.gallery_open import open_gallery
     from edgeface_runtime.image import read_image
+    from edgeface_runtime.quality import Quality
     from edgeface_runtime.recognizer import Recognizer
     from edgeface_runtime.results import Embeddings, FaceResult, ImageResult, Verification
     from edgeface_runtime.stream import Stream, StreamResult, StreamSettings
@@ -35,6 +36,7 @@ _HOMES = {
     "gallery": ("Candidate", "Erasure", "Gallery"),
     "gallery_open": ("open_gallery",),
     "image": ("read_image",),
+    "quality": ("Quality",),
     "recognizer": ("Recognizer",),
     "results": ("Embeddings", "FaceResult", "ImageResult", "Verification"),
     "stream": ("Stream", "StreamResult", "StreamSettings"),
@@ -53,6 +55,7 @@ __all__ = [
     "Gallery",
     "ImageResult",
     "Manifest",
+    "Quality",
     "Recognizer",
     "Stream",
     "StreamResult",

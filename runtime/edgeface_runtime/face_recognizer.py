@@ -97,12 +97,21 @@ class FaceRecognizer(Closing):
         """
         return self.recognizer.identify(image, self.gallery, top, self.threshold)
 
-    def enroll(self, name: str, *images: Picture, largest: bool = False) -> Enrolment:
+    def enroll(
+        self,
+        name: str,
+        *images: Picture,
+        largest: bool = False,
+        accept_poor: bool = False,
+        allow_duplicate: bool = False,
+    ) -> Enrolment:
         """Add one template a picture to the gallery, all or none; `largest`: of several faces the most prominent.
 
         Raises as `Recognizer.enroll`.
         """
-        return self.recognizer.enroll(self.gallery, name, images, largest)
+        return self.recognizer.enroll(
+            self.gallery, name, images, largest, accept_poor=accept_poor, allow_duplicate=allow_duplicate
+        )
 
     def verify(self, a: Picture, b: Picture, *, largest: bool = False) -> Verification:
         """Whether two pictures show one person; needs no gallery. Raises as `Recognizer.verify`."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edgeface_runtime.decision import Decision
 from edgeface_runtime.dictionary_entry import DICTIONARY_KINDS, DictionaryEntry
 from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import cannot_write, sha256_file, write_json
@@ -145,6 +146,15 @@ class Manifest:
             return None
         return DictionaryEntry.from_dict(self.extra.get("dictionary"), MANIFEST_NAME)
 
+    @property
+    def decision(self) -> Decision:
+        """Thresholds by condition and by size of gallery; an empty one where none were measured.
+
+        Raises:
+            ArtefactError: they are damaged.
+        """
+        return Decision.of(self.extra, MANIFEST_NAME)
+
     def to_dict(self) -> dict[str, Any]:
         """The manifest as JSON data, format and version first."""
         data: dict[str, Any] = {"format": FORMAT, "version": VERSION}
@@ -226,6 +236,7 @@ def _check(manifest: Manifest, where: str) -> None:
             raise ArtefactError(f"{where} is damaged: {rate!r} is no false match rate: export the bundle again")
         if abs(threshold) > 1.001:  # a hair above 1 refuses everybody, as a measured one may
             raise ArtefactError(f"{where} is damaged: threshold {threshold:g} is no cosine: calibrate it again")
+    Decision.of(manifest.extra, where)
     if manifest.masking not in MASKING_KINDS:
         raise ArtefactError(
             f"{where} asks for masking {manifest.masking!r}, known are {', '.join(MASKING_KINDS)}: upgrade edgeface"

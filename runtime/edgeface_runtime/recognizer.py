@@ -20,12 +20,14 @@ from edgeface_runtime.closing import Closing
 from edgeface_runtime.covered_part import covered_part
 from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.embedding import embed
+from edgeface_runtime.enrolling import find_duplicates, refuse_poor
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery_like import GalleryLike
 from edgeface_runtime.gallery_open import as_file, open_gallery
 from edgeface_runtime.gallery_results import Ranked, person_name
 from edgeface_runtime.open_model import open_model
 from edgeface_runtime.picture import Picture, Pixels, pixels_of, source_of
+from edgeface_runtime.quality import is_usual, limits_of, measure_quality
 from edgeface_runtime.results import Embeddings, Enrolment, FaceResult, ImageResult, Status, Threshold, Verification
 from edgeface_runtime.signature import check_bundle_signature, required_key
 from edgeface_runtime.threshold import choose_threshold
@@ -198,9 +200,27 @@ class Recognizer(Closing):
             spec, self.bundle.model_id, manifest.embedding_size, create, features, cache=cache, key=key
         )
 
-    def threshold(self, value: float | None = None, fmr: str | None = None) -> Threshold:
+    def threshold(
+        self,
+        value: float | None = None,
+        fmr: str | None = None,
+        *,
+        covered: bool | None = None,
+        templates: int | None = None,
+    ) -> Threshold:
         """The threshold to decide by: the caller's, else the bundle's; see `choose_threshold`."""
-        return choose_threshold(self.bundle, value, fmr)
+        return choose_threshold(self.bundle, value, fmr, covered=covered, templates=templates)
+
+    def is_covered(self, face: FaceResult) -> bool | None:
+        """Whether a face is covered, as far as its threshold goes; None where nothing tells.
+
+        A dictionary model tells by its regions; another one by its covered share, where calibration has shown that
+        the share tells.
+        """
+        if self.masking is not None:
+            return bool(face.discarded)
+        above = self.bundle.manifest.decision.covered_above
+        return None if above is None or face.covered_share is None else face.covered_share > above
 
     def embed(self, crops: Pixels) -> Embeddings:
         """Embed aligned faces. A dictionary model's embeddings are unmasked, and its features come with them.
@@ -235,18 +255,25 @@ class Recognizer(Closing):
         return detector.detect(pixels)
 
     def _embed_faces(self, pixels: Pixels, faces: Sequence[Face]) -> list[FaceResult]:
-        return self.embed_cut(faces, [self.cut(pixels, face) for face in faces])
+        return self.embed_cut(faces, [self.cut(pixels, face) for face in faces], pixels)
 
     def embed_cut(
-        self, faces: Sequence[Face], cut: Sequence[tuple[Pixels, npt.NDArray[np.float64]]]
+        self,
+        faces: Sequence[Face],
+        cut: Sequence[tuple[Pixels, npt.NDArray[np.float64]]],
+        pixels: Pixels | None = None,
     ) -> list[FaceResult]:
-        """Embed faces that are cut out already: `cut` of each. Raises as `embed`."""
+        """Embed faces that are cut out already: `cut` of each. Raises as `embed`.
+
+        With `pixels`, the picture they were found in, their quality is measured.
+        """
         if not faces:
             return []
         crops = np.stack([crop for crop, _ in cut])
         embeddings = self.embed(crops)
         shares, features, patterns = embeddings.covered_share, embeddings.features, embeddings.patterns
-        covers = None
+        covers, limits = None, limits_of(self.bundle.manifest)
+        usual = is_usual(self.bundle.manifest)
         if self.masking is not None:
             covers = self.masking.look(crops, [points for _, points in cut])
             shares = np.array([cover.share for cover in covers], np.float32)
@@ -260,6 +287,11 @@ class Recognizer(Closing):
                 covered_part=None if patterns is None else covered_part(patterns[i]),
                 discarded=() if covers is None else covers[i].discarded,
                 features=None if features is None else features[i],
+                quality=None
+                if pixels is None
+                else measure_quality(
+                    pixels, face, None if shares is None else float(shares[i]), limits, crops[i] if usual else None
+                ),
             )
             for i, face in enumerate(faces)
         ]
@@ -303,7 +335,10 @@ class Recognizer(Closing):
         name: str,
         images: Sequence[Picture],
         largest: bool = False,
+        *,
         keep_crops: Path | None = None,
+        accept_poor: bool = False,
+        allow_duplicate: bool = False,
     ) -> Enrolment:
         """Add one template a picture to a gallery: all pictures, or none if one of them will not do.
 
@@ -313,18 +348,29 @@ class Recognizer(Closing):
             images: the pictures.
             largest: of several faces take the most prominent.
             keep_crops: folder to keep the aligned faces in, for `gallery_migrate`; None keeps none.
+            accept_poor: faces of poor quality (see quality.py) as well.
+            allow_duplicate: do not look for the same face under other names, which `duplicates` would tell.
 
         Raises:
-            ImageError, FaceError: see `single_face`.
+            ImageError, FaceError: see `single_face`; FaceError also where a face is of poor quality.
             ArtefactError: the gallery is of another model.
             InputError: the name cannot be used, or the gallery cannot be written.
         """
         self.check_gallery(gallery)
-        return self.add(gallery, name, images, self.prepare(images, largest), keep_crops)
+        faces = self.prepare(images, largest, accept_poor)
+        return self.add(gallery, name, images, faces, keep_crops=keep_crops, allow_duplicate=allow_duplicate)
 
-    def prepare(self, images: Sequence[Picture], largest: bool = False) -> list[FaceResult]:
-        """The one face of every picture, for `add`; no gallery is needed yet. Raises as `single_face`."""
-        return [self.single_face(image, largest) for image in images]
+    def prepare(
+        self, images: Sequence[Picture], largest: bool = False, accept_poor: bool = False
+    ) -> list[FaceResult]:
+        """The one face of every picture, for `add`; no gallery is needed yet. Raises as `enroll`."""
+        faces = []
+        for image in images:
+            face = self.single_face(image, largest)
+            if not accept_poor:
+                refuse_poor(face, source_of(image) or "the picture")
+            faces.append(face)
+        return faces
 
     def add(
         self,
@@ -332,9 +378,17 @@ class Recognizer(Closing):
         name: str,
         images: Sequence[Picture],
         faces: Sequence[FaceResult],
+        *,
         keep_crops: Path | None = None,
+        allow_duplicate: bool = False,
     ) -> Enrolment:
-        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Else as `enroll`."""
+        """Add one template a face to a gallery, all or none; `faces` are those of `images`. Else as `enroll`.
+
+        Without a threshold in the bundle nobody is looked for under other names, and `checked` says so.
+        """
+        check = not allow_duplicate and bool(self.bundle.manifest.thresholds or self.bundle.manifest.decision.fpir)
+        limit = self.threshold(templates=self._templates(gallery)) if check else None
+        same = () if limit is None else find_duplicates(gallery, name, faces, limit)
         sources = [source_of(image) for image in images]
         features = [face.features for face in faces if face.features is not None]
         embeddings = [face.embedding for face in faces]
@@ -351,7 +405,7 @@ class Recognizer(Closing):
             except BaseException:
                 discard(own.path, kept)
                 raise
-        return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe())
+        return Enrolment(person_name(name), tuple(ids), tuple(sources), tuple(faces), self.describe(), same, check)
 
     def identify(
         self, image: Picture, gallery: GalleryLike, top: int = 5, threshold: float | None = None
@@ -365,7 +419,8 @@ class Recognizer(Closing):
             image: a path, the bytes of a file, or (H, W, 3) uint8 BGR.
             gallery: of this model.
             top: how many candidates a face.
-            threshold: cosine from which a candidate is a match; None takes the bundle's (see `threshold`).
+            threshold: cosine from which a candidate is a match; None takes the bundle's for what covers the face
+                and the size of the gallery (see `choose_threshold`).
 
         Raises:
             InputError: no threshold is known, or `top` is below 1.
@@ -373,40 +428,60 @@ class Recognizer(Closing):
             ServerError: the gallery's server cannot be reached, and there is no copy.
         """
         self.check_gallery(gallery)
-        limit = self.threshold(threshold)
+        templates = self._templates(gallery)
+        limit = self.threshold(threshold, templates=templates)
         if top < 1:
             raise InputError(f"--top is {top}: give at least 1")
         try:
             found = self.analyse(image)
         except ImageError as exc:
             return ImageResult(source_of(image), "unreadable", str(exc), (), limit, self.describe(), gallery.source())
-        faces, refused = self.match(found, gallery, limit, top)
+        faces, refused = self.match(found, gallery, threshold, top, templates=templates)
+        limits = [face.threshold for face in faces if face.threshold is not None]
+        limit = max(limits, key=lambda own: own.value, default=limit)
         status, message = _outcome(len(faces))
         if refused:
             status, message = "refused", refused
         return ImageResult(source_of(image), status, message, tuple(faces), limit, self.describe(), gallery.source())
 
     def match(
-        self, faces: Sequence[FaceResult], gallery: GalleryLike, limit: Threshold, top: int = 5
+        self,
+        faces: Sequence[FaceResult],
+        gallery: GalleryLike,
+        threshold: float | None = None,
+        top: int = 5,
+        *,
+        templates: int | None = None,
     ) -> tuple[list[FaceResult], str]:
         """Look embedded faces up in a gallery of this model.
 
+        Args:
+            threshold: as in `identify`; None takes the bundle's for what covers each face.
+            templates: how many the gallery has, where they were counted already.
+
         Returns:
-            The faces with `candidates`, `match` and `note`; and why covered ones were not compared, if so, in one
-            line.
+            The faces with `candidates`, `match`, `threshold` and `note`; and why covered ones were not compared, if
+            so, in one line.
 
         Raises:
+            InputError: no threshold is known.
             ArtefactError: the gallery is damaged.
         """
         matched = []
         refused = ""
+        templates = self._templates(gallery) if templates is None else templates
         for face in faces:
             ranked = self._search(gallery, face, top)
+            own = self.threshold(threshold, covered=self.is_covered(face), templates=templates)
             best = ranked.candidates[0] if ranked.candidates else None
-            name = best.name if best is not None and best.score >= limit.value else None
-            matched.append(replace(face, candidates=ranked.candidates, match=name, note=ranked.note))
+            name = best.name if best is not None and best.score >= own.value else None
+            matched.append(replace(face, candidates=ranked.candidates, match=name, note=ranked.note, threshold=own))
             refused = refused or ranked.refused
         return matched, refused
+
+    def _templates(self, gallery: GalleryLike) -> int | None:
+        """How many templates a gallery has, where a threshold depends on it; counting a large one takes time."""
+        return gallery.count() if self.bundle.manifest.decision.fpir else None
 
     def check_gallery(self, gallery: GalleryLike) -> None:
         """Raise ArtefactError unless the gallery is this model's, with its features where it has any."""
@@ -429,14 +504,20 @@ class Recognizer(Closing):
             InputError: no threshold is known.
             ImageError, FaceError: see `single_face`; FaceError also where too little of the faces is left to compare.
         """
-        limit = self.threshold(threshold)
+        self.threshold(threshold)  # refused before the work
         first, second = self.single_face(a, largest), self.single_face(b, largest)
+        limit = self.threshold(threshold, covered=_either(self.is_covered(first), self.is_covered(second)))
         discarded: tuple[str, ...] = ()
         if self.masking is None:
             score = float(np.clip(first.embedding @ second.embedding, -1.0, 1.0))
         else:
             score, discarded = self.masking.score(first, second)
         return Verification(score, score >= limit.value, limit, first, second, self.describe(), discarded)
+
+
+def _either(one: bool | None, other: bool | None) -> bool | None:
+    """Whether one of two faces is covered; None where nothing tells."""
+    return None if one is None or other is None else one or other
 
 
 def _outcome(faces: int) -> tuple[Status, str]:

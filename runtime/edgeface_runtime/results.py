@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeface_runtime.gallery_results import Candidate, GallerySource
+from edgeface_runtime.quality import Quality
 
-__all__ = ["Embeddings", "Enrolment", "FaceResult", "ImageResult", "Status", "Threshold", "Verification"]
+__all__ = ["Duplicate", "Embeddings", "Enrolment", "FaceResult", "ImageResult", "Status", "Threshold", "Verification"]
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
@@ -75,6 +76,10 @@ class FaceResult:
     """Name of the first candidate if its score reaches the threshold."""
     note: str = ""
     """Why the face was not compared with anybody, in one line; empty if it was."""
+    quality: Quality | None = None
+    """How good the picture of it is for recognition; None where that was not measured."""
+    threshold: Threshold | None = None
+    """What `match` was decided by; None where nothing was matched."""
 
     @property
     def name(self) -> str | None:
@@ -102,6 +107,8 @@ class FaceResult:
             "discarded": list(self.discarded),
             "match": self.match,
             "note": self.note,
+            "quality": None if self.quality is None else self.quality.to_dict(),
+            "threshold": None if self.threshold is None else self.threshold.to_dict(),
             "candidates": [candidate.to_dict() for candidate in self.candidates],
         }
         if with_embedding:
@@ -122,7 +129,7 @@ class ImageResult:
     faces: tuple[FaceResult, ...]
     """All faces, the most prominent first."""
     threshold: Threshold | None
-    """What `match` was decided by; None where nothing was matched."""
+    """The strictest of what its faces were decided by; None where nothing was matched."""
     backend: dict[str, Any]
     """What really ran (Recognizer.describe)."""
     gallery: GallerySource | None = None
@@ -141,6 +148,22 @@ class ImageResult:
         }
 
 
+@dataclass(frozen=True)
+class Duplicate:
+    """A face that somebody of the gallery matches under another name."""
+
+    picture: int
+    """Which of the pictures, from 0."""
+    name: str
+    """Under which name it is enrolled."""
+    score: float
+    """Cosine with that person's best template."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
 @dataclass(frozen=True, eq=False)
 class Enrolment:
     """Templates added to a gallery."""
@@ -155,6 +178,10 @@ class Enrolment:
     """The face taken from each."""
     backend: dict[str, Any]
     """What really ran (Recognizer.describe)."""
+    duplicates: tuple[Duplicate, ...] = ()
+    """Faces that match somebody enrolled under another name; they were enrolled all the same."""
+    checked: bool = False
+    """Whether such people were looked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
@@ -164,6 +191,8 @@ class Enrolment:
             "sources": list(self.sources),
             "faces": [face.to_dict() for face in self.faces],
             "backend": self.backend,
+            "duplicates": [duplicate.to_dict() for duplicate in self.duplicates],
+            "checked_for_duplicates": self.checked,
         }
 
 

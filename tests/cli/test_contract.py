@@ -40,10 +40,14 @@ CONTRACT: dict[str, tuple[str, str]] = {
     "bundle keygen": ("", "--out"),
     "bundle sign": ("BUNDLE|ENGINE", "--key"),
     "bundle verify": ("BUNDLE|ENGINE", "--key"),
-    "calibrate threshold": ("BUNDLE", "--no-build --require-signature"),
+    "calibrate threshold": (
+        "BUNDLE",
+        "--data --fmr --fpir --gallery-size --draws --conditions --occlusion --plot --no-build --require-signature",
+    ),
     "enroll": (
         "BUNDLE NAME IMAGE...",
-        "--gallery --cache --encrypt --key-file --key-env --passphrase --passphrase-file --keep-crops --no-build --require-signature",
+        "--gallery --cache --encrypt --key-file --key-env --passphrase --passphrase-file --keep-crops "
+        "--accept-poor --allow-duplicate --no-build --require-signature",
     ),
     "identify": (
         "BUNDLE IMAGE...",

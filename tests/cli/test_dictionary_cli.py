@@ -165,3 +165,26 @@ def test_export_takes_both_and_refuses_what_is_neither(
         assert ("warning" in made.notes) == bool(warned)
     assert cli("identify", tmp_path / "b", chain.photo, "--gallery", parts.gallery, "--threshold", 0.1).code in (0, 1)
     assert cli("inspect", segmenter, "--json").data["kind"] == "segmenter"
+
+
+def test_thresholds_of_masked_scores(parts: Parts, chain: Any, cli: Callable[..., Any], tmp_path: Path) -> None:
+    """Covered probes are compared by what is left of them, and a discarded region makes a face a covered one."""
+    import shutil
+
+    bundle = tmp_path / "bundle"
+    shutil.copytree(parts.bundle, bundle)
+    words = ("calibrate", "threshold", bundle, "--data", chain.faces, "--fmr", ".2", "--conditions", "clean,mouth")
+    done = cli(*words, "--threads", 1, "--json", "--quiet")
+    assert done.code == 0, done
+    clean, mouth = done.data["conditions"]
+    assert done.data["by_regions"] and done.data["covered_above"] is None
+    assert (clean["seen_covered"], mouth["seen_covered"]) == (0, 1), "the white block is seen"
+    assert done.data["ran_on"]["region_covered"]["mouth"] == 0.5
+    thresholds = [found["fmr"]["0.2"]["threshold"] for found in (clean, mouth)]
+    assert thresholds[0] != thresholds[1]
+    faces = [
+        cli("identify", bundle, photo, "--gallery", parts.gallery, "--threads", 1, "--json").data[0]["faces"][0]
+        for photo in (chain.photo, parts.covered)
+    ]
+    assert [face["threshold"]["value"] for face in faces] == thresholds
+    assert [bool(face["discarded"]) for face in faces] == [False, True]

@@ -20,6 +20,7 @@ from edgeface_runtime.errors import ArtefactError, DeviceError, FaceError, Image
 from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.manifest import InputSpec
 from edgeface_runtime.recognizer import Recognizer
+from edgeface_runtime.results import Threshold
 
 MakeBundle = Callable[..., Path]
 
@@ -325,6 +326,65 @@ def test_too_many_threads_are_refused_before_anything_is_loaded(tmp_path: Path) 
 
 
 def test_an_enrolment_says_the_name_as_kept(recognizer: Recognizer, tmp_path: Path) -> None:
-    face = np.full((112, 96, 3), 90, np.uint8)
+    face = crop(1)
     with recognizer.open_gallery(tmp_path / "g.db", create=True) as gallery:
         assert recognizer.enroll(gallery, " Zoe\u0308 ", [face]).name == "Zo\u00eb"
+
+
+DECISION = {
+    "covered_above": 0.5,
+    "fmr": {"0.001": {"clean": 0.2, "mask": 0.9}},
+    "fpir": {"0.01": {"templates": 1, "thresholds": {"clean": 0.3, "mask": 0.8}}},
+}
+
+
+def test_what_covers_a_face_and_the_gallery_decide_its_threshold(tiny_bundle: MakeBundle, tmp_path: Path) -> None:
+    """The tiny network's covered share is the picture's brightness."""
+    dark, light = (crop(1) // 2 + 20), (crop(1) // 2 + 127)
+    with (
+        load(tiny_bundle("told", thresholds={"0.001": 0.9}, extra={"decision": DECISION})) as recognizer,
+        recognizer.open_gallery(tmp_path / "g.db", create=True) as gallery,
+    ):
+        recognizer.enroll(gallery, "ann", [dark])
+        both = recognizer.identify(np.concatenate([dark, light], 1), gallery)
+        clean, covered = both.faces
+        assert clean.covered_share is not None and clean.covered_share < 0.5
+        assert covered.covered_share is not None and covered.covered_share > 0.5
+        assert clean.threshold is not None and covered.threshold is not None and both.threshold is not None
+        assert (clean.threshold.value, covered.threshold.value, both.threshold.value) == (0.3, 0.8, 0.8)
+        assert "for a face that is covered" in covered.threshold.source
+        assert recognizer.verify(dark, dark).threshold.value == 0.2
+        assert recognizer.verify(dark, light).threshold.value == 0.9, "one of two is covered"
+        assert recognizer.identify(dark, gallery, threshold=0.7).faces[0].threshold == Threshold(0.7, "given")
+        recognizer.enroll(gallery, "bob", [picture(4)], accept_poor=True)
+        beyond = recognizer.identify(dark, gallery).faces[0].threshold
+        assert beyond is not None and "this gallery has 2" in beyond.source
+        json.dumps(both.to_dict())
+
+
+def test_a_poor_face_is_refused_and_a_covered_one_only_by_a_calibrated_share(
+    tiny_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    flat = np.full((112, 96, 3), 90, np.uint8)
+    light = crop(1) // 2 + 127
+    with (
+        load(tiny_bundle("plain")) as plain,
+        load(tiny_bundle("told", extra={"decision": DECISION})) as told,
+        plain.open_gallery(tmp_path / "g.db", create=True) as gallery,
+    ):
+        with pytest.raises(FaceError, match=r"the face in the picture is blurred .*without contrast .*--accept-poor"):
+            plain.enroll(gallery, "ann", [light, flat])
+        assert gallery.count() == 0
+        assert len(plain.enroll(gallery, "ann", [light, flat], accept_poor=True).ids) == 2
+        with pytest.raises(FaceError, match=r"is covered \("):
+            told.enroll(gallery, "bob", [light])
+
+
+def test_the_same_face_under_two_names(recognizer: Recognizer, tmp_path: Path) -> None:
+    with recognizer.open_gallery(tmp_path / "g.db", create=True) as gallery:
+        assert recognizer.enroll(gallery, "ann", [picture(1)]).duplicates == ()
+        assert recognizer.enroll(gallery, " ann ", [picture(1)]).duplicates == ()
+        (same,) = recognizer.enroll(gallery, "bob", [picture(1)]).duplicates
+        assert (same.picture, same.name) == (0, "ann") and same.score == pytest.approx(1, abs=1e-5)
+        found = recognizer.enroll(gallery, "cid", [picture(1)], allow_duplicate=True)
+        assert (found.duplicates, found.checked, gallery.count()) == ((), False, 4)

@@ -65,6 +65,11 @@ def input_words(spec: InputSpec) -> str:
     )
 
 
+def _by_condition(thresholds: Mapping[str, float]) -> str:
+    """Thresholds by what covers the face."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in thresholds.items())
+
+
 def _thresholds(manifest: Manifest) -> list[Line]:
     measured: Any = manifest.extra.get("calibration")
     lines = []
@@ -76,6 +81,14 @@ def _thresholds(manifest: Manifest) -> list[Line]:
             genuine = how.get("genuine_accepted")
             words += f", {genuine:.1%} of genuine pairs pass)" if isinstance(genuine, float) else ")"
         lines.append(("threshold", f"{threshold:.4f} at a false match rate of {rate}{words}"))
+        by_condition = manifest.decision.fmr.get(rate, {})
+        if len(by_condition) > 1:
+            lines.append(("", _by_condition(by_condition)))
+    for rate, entry in manifest.decision.fpir.items():
+        lines.append(
+            ("threshold", f"at a false positive identification rate of {rate} with {entry.templates} templates:")
+        )
+        lines.append(("", _by_condition(entry.thresholds)))
     return lines or [("threshold", "none: measure one with edgeface calibrate threshold")]
 
 

@@ -128,7 +128,8 @@ class Identities:
             faces = self._recognizer.embed_cut([item.face for item in wanted], [item.cut for item in wanted])
         if self._gallery is not None and self._threshold is not None:
             with timed(took_ms, "match"):
-                faces, refused = self._recognizer.match(faces, self._gallery, self._threshold, top=1)
+                given = self._threshold.value if self._threshold.source == "given" else None
+                faces, refused = self._recognizer.match(faces, self._gallery, given, top=1)
             if refused and not self._refused:
                 self._refused = True
                 self._tell(Event("refused", refused, frame.wall_s, frame.source, frame.at_s))
