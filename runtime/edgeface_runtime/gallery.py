@@ -267,8 +267,17 @@ class Gallery(Closing):
         return self._finish_erasure(connection)
 
     def _finish_erasure(self, connection: sqlite3.Connection) -> str | None:
-        """Out of the index file first: the note that something is pending goes last."""
-        return self._large.erase(connection) or store.finish_erasure(connection)
+        """Out of the index file first: the note that something is pending goes last.
+
+        A disk that is full or fails keeps it pending: those who were deleted are, and the others can be searched.
+        """
+        try:
+            with store.guarded(self.path):
+                return self._large.erase(connection) or store.finish_erasure(connection)
+        except ArtefactError:
+            raise
+        except InputError as exc:
+            return f"{exc}: run edgeface gallery list once that is mended"
 
     def templates(self) -> tuple[list[str], Floats]:
         """All templates: names (sorted; a name once per template), matrix (T, embedding_size) float32, unit rows.
