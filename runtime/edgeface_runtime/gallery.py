@@ -70,6 +70,7 @@ class Gallery(Closing):
         )
         try:
             with store.guarded(self.path):
+                self._file = store.FileId.of(self.path)
                 meta = store.read_meta(self._connection, self.path)
                 self.model_id = meta["model_id"]
                 self.embedding_size = int(meta["embedding_size"])
@@ -123,6 +124,7 @@ class Gallery(Closing):
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             raise InputError(f"gallery {self.path} is closed: open it again")
+        self._file.check(self.path)
         return self._connection
 
     def enroll(self, name: str, template: npt.ArrayLike, source: str = "") -> int:
@@ -187,6 +189,7 @@ class Gallery(Closing):
                 # AUTOINCREMENT within one transaction: consecutive.
                 last = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
                 changes.log_enrolment(connection)
+            self._file.check(self.path)  # nothing is acknowledged that went into a file without a name
             self._writes += 1
             self._masked.clear()
             return list(range(last - len(values) + 1, last + 1))

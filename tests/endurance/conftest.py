@@ -18,6 +18,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
+def photos() -> str:
+    """The folder of research photographs, or `-` where it is missing: then scikit-image's is taken."""
+    named = os.environ.get("EDGEFACE_DATA")
+    data = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
+    if (data / "photos").is_dir():
+        return str(data / "photos")
+    pytest.importorskip("skimage", reason="needs a photograph of a face: pip install 'edgeface[demo]'")
+    return "-"
+
+
+@pytest.fixture(scope="session")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that records what a process writes."""
     return compiled(tmp_path_factory.mktemp("recorder"))

@@ -109,6 +109,13 @@ def test_a_flush_that_is_missing_is_noticed(
         cut_often(operations, quick_disk / "story1", quick_disk / "after", 1, 0.2)
 
 
+def test_power_cuts_while_a_gallery_is_made(recorder: Path, quick_disk: Path) -> None:
+    operations = told(recorder, quick_disk, 1, 1)
+    for seed in range(5):
+        seen = cut_often(operations, quick_disk / "story1", quick_disk / "after", seed, 1)
+    assert seen["cuts"] > 30, seen
+
+
 @pytest.mark.soak
 def test_power_cuts_at_every_operation(recorder: Path, quick_disk: Path) -> None:
     for seed in range(1, 6):

@@ -274,6 +274,19 @@ def test_deleting_takes_the_codes_off_the_disk(tmp_path: Path) -> None:
             agree(gallery, probe)
 
 
+def test_whom_the_index_in_memory_has_forgotten_is_not_written_again(tmp_path: Path) -> None:
+    path, rows = tmp_path / "g.db", vectors(200)
+    with make(path) as gallery:
+        ids = gallery.enroll_batch([f"p{k}" for k in range(100)], rows[:100])
+        gallery.prepare()
+        before = blocks(path)
+        assert gallery.delete("p3").erased
+        gallery.enroll_batch([f"q{k}" for k in range(100)], rows[100:])  # so many that the file is written anew
+        agree(gallery, rows[3])
+        assert len(blocks(path)) > len(before)
+        assert not codes_of(path, [ids[3]]).any()
+
+
 def test_a_search_sees_before_or_after_never_between(tmp_path: Path) -> None:
     """Pairs that come and go in one transaction, under searches that would see half of one."""
     rows = vectors(300)
