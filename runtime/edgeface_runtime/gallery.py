@@ -225,6 +225,7 @@ class Gallery(Closing):
                 )
             with store.transaction(connection):
                 connection.execute(f"UPDATE templates SET {columns} WHERE id = ?", (*values, template_id))
+                changes.trim(connection)
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
             pending = self._erased(connection)
         return Erasure(row[0], 1, pending is None, pending)
@@ -252,6 +253,7 @@ class Gallery(Closing):
             with store.transaction(connection):
                 removed = connection.execute("DELETE FROM templates WHERE name IN (?, ?, ?)", spellings).rowcount
                 if removed:
+                    changes.trim(connection)
                     connection.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_pending', ?)", (_now(),))
             if not removed:
                 raise InputError(f"nobody named {name!r} is in gallery {self.path}: see edgeface gallery list")

@@ -366,6 +366,16 @@ def test_rows_that_came_and_went_do_not_pile_up(tmp_path: Path) -> None:
         assert gallery._large.index.count < 40_000
 
 
+def test_a_gallery_that_is_only_replaced_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeface_runtime.gallery_changes.KEEP_LINES", 20)
+    with make(tmp_path / "g.db") as gallery:
+        ids = gallery.enroll_batch([f"p{k}" for k in range(10)], vectors(10))
+        for k in range(60):
+            gallery.replace(ids[k % 10], vectors(1, k)[0])
+        assert gallery._open().execute("SELECT COUNT(*) FROM changes").fetchone()[0] <= 20
+        agree(gallery, vectors(1, 59)[0])
+
+
 def test_a_gallery_that_everybody_left(tmp_path: Path) -> None:
     rows = vectors(40_000, 0, 4)
     with make(tmp_path / "g.db", 4) as gallery:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 Pixels = np.ndarray
-LARGEST = 180
+LARGEST = 128
 """Longer side of a face's picture, pixels."""
 LARGEST_FIRST = 60
 
@@ -17,16 +17,20 @@ LARGEST_FIRST = 60
 def photographs(folder: Path | None) -> list[Pixels]:
     """Pictures with faces, (H, W, 3) uint8 BGR: those of `folder`, or the one scikit-image carries."""
     if folder is not None:
-        paths = sorted(folder.glob("*/*.jpg"))[::7]
-        return [cv2.imread(str(path)) for path in paths]
+        return [_middle(cv2.imread(str(path))) for path in sorted(folder.glob("*/*.jpg"))[::7]]
     from skimage import data
 
     whole = np.ascontiguousarray(data.astronaut()[..., ::-1])
     return [whole[:240, 110:350], cv2.flip(whole[:240, 110:350], 1)]
 
 
+def _middle(picture: Pixels) -> Pixels:
+    height, width = (size // 5 for size in picture.shape[:2])
+    return np.ascontiguousarray(picture[height:-height, width:-width])
+
+
 def frames(pictures: list[Pixels], count: int, seed: int = 0) -> Iterator[bytes]:
-    """`count` encoded JPEG pictures of 64 to 240 pixels a side; one in ten without a face, one in ten with two.
+    """`count` encoded JPEG pictures of 56 to 256 pixels a side; one in ten without a face, one in ten with two.
 
     The first few are the largest, so that buffers that grow with the largest picture seen have done so.
     """
@@ -39,7 +43,7 @@ def frames(pictures: list[Pixels], count: int, seed: int = 0) -> Iterator[bytes]
             continue
         kind = rng.random()
         if kind < 0.1:
-            height, width = rng.integers(16, 240, 2)
+            height, width = rng.integers(16, 160, 2)
             frame = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         else:
             frame = _scaled(pictures[rng.integers(len(pictures))], rng)

@@ -6,7 +6,9 @@
  * FAULTKIT_ROOM    bytes that can be written before the disk is full (ENOSPC)
  * FAULTKIT_SYNCS   flushes that succeed before the disk is broken (EIO)
  *
- * The last two hold for no file called `notes`; `faultkit_mend()` ends them.
+ * FAULTKIT_CLOCK   seconds that the clock is set back each time somebody looks at it
+ *
+ * ROOM and SYNCS hold for no file called `notes`; `faultkit_mend()` ends them.
  *
  * A record: operation (1 byte), inode (8), offset or size (8), length of the name (4), of the data (4), name, data.
  * O created or opened to be emptied, W written, T truncated, S flushed, R renamed (the data is the new name), U removed.
@@ -26,12 +28,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *under;
 static int record_fd = -1;
-static long long room = -1, syncs = -1;
+static long long room = -1, syncs = -1, back = 0, looked = 0;
 static struct { char *start; size_t size; off_t offset; int fd; } maps[64];
 
 #define REAL(name, kind, ...) static kind (*real)(__VA_ARGS__); if (!real) *(void **)&real = dlsym(RTLD_NEXT, name)
@@ -42,6 +45,7 @@ __attribute__((constructor)) static void begin(void) {
     if (under && value) record_fd = syscall(SYS_openat, AT_FDCWD, value, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if ((value = getenv("FAULTKIT_ROOM"))) room = atoll(value);
     if ((value = getenv("FAULTKIT_SYNCS"))) syncs = atoll(value);
+    if ((value = getenv("FAULTKIT_CLOCK"))) back = atoll(value);
 }
 
 static int is_ours(const char *name) {
@@ -236,5 +240,11 @@ int msync(void *start, size_t size, int flags) {
             }
             pthread_mutex_unlock(&lock);
         }
+    return code;
+}
+
+int clock_gettime(clockid_t which, struct timespec *now) {
+    int code = syscall(SYS_clock_gettime, which, now);
+    if (!code && which == CLOCK_REALTIME && back) now->tv_sec -= back * __atomic_add_fetch(&looked, 1, __ATOMIC_RELAXED);
     return code;
 }
