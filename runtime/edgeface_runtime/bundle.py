@@ -131,7 +131,6 @@ class Bundle:
                     "copy or export the bundle again"
                 )
 
-
     def check_unchanged(self) -> None:
         """Whether the files are still those that were checked: asked after they have been loaded.
 

@@ -15,7 +15,7 @@ from edgeface_runtime.image import decode_image
 
 
 def cost(data: bytes) -> tuple[str, float, float]:
-    """What came of decoding in a process of its own: the words, seconds of processor time, MB of memory at the peak."""
+    """What came of decoding in a process of its own: the words, seconds of processor time, MB at the peak."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:

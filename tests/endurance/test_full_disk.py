@@ -10,10 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 from faultkit import gallery_check
+from faultkit.frames import photographs
 from faultkit.gallery_story import NOTES, Story
 from faultkit.record import environment, recorded
+from faultkit.tiny import write_bundle
+
+from edgeface_runtime.gallery import Gallery
 
 STEPS = 40
 
@@ -73,3 +78,46 @@ def test_a_disk_that_breaks(recorder: Path, quick_disk: Path) -> None:
 @pytest.mark.parametrize(("kind", "words"), [("room", "no space left on device"), ("syncs", "disk I/O error")])
 def test_a_disk_that_fails_anywhere(recorder: Path, quick_disk: Path, kind: str, words: str) -> None:
     print(kind, fail_at(recorder, quick_disk, int(os.environ.get("EDGEFACE_SOAK_DISKS", "150")), kind, words))
+
+
+def command(recorder: Path, folder: Path, *arguments: object, **settings: object) -> tuple[int, str, str]:
+    """`edgeface` on such a disk: exit code, stdout, stderr."""
+    run = subprocess.run(
+        [sys.executable, "-m", "edgeface", *map(str, arguments)],
+        env=environment(recorder, folder, **settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return run.returncode, run.stdout, run.stderr
+
+
+def test_commands_on_a_full_disk(recorder: Path, quick_disk: Path, photos: str) -> None:
+    bundle = write_bundle(quick_disk / "bundle")
+    photo = quick_disk / "photo.png"
+    cv2.imwrite(str(photo), photographs(None if photos == "-" else Path(photos))[0])
+    place = quick_disk / "place"
+    place.mkdir()
+    path = place / "g.db"
+    enrol = ("enroll", bundle, "ann", photo, "--gallery", path, "--largest", "--quiet")
+    for room, there in ((0, False), (20_000, False), (None, True), (1000, True)):
+        code, out, words = command(recorder, place, *enrol, **({} if room is None else {"room": room}))
+        if room is None:
+            assert (code, out, words) == (0, "ann: 1 template added\n", "")
+        else:
+            assert code == 2 and not out, (room, out)
+            assert words.startswith("edgeface: cannot write gallery ") and words.endswith("no space left on device\n")
+            assert words.count("\n") == 1
+        assert path.exists() == there
+    delete = ("gallery", "delete", "ann", "--gallery", path)
+    for room in range(40_000, 100_000, 10_000):  # enough for the deletion, too little for what follows it
+        code, out, words = command(recorder, place, *delete, room=room)
+        if code != 2:
+            break
+        assert "no space left on device" in words
+    assert code == 1 and "1 template deleted, erasure pending: cannot write gallery" in out, out
+    code, out, _ = command(recorder, place, "gallery", "list", "--gallery", path)
+    assert code == 0 and "ann" not in out
+    with Gallery(path) as gallery:
+        assert gallery.count() == 0
+        assert gallery._open().execute("SELECT 1 FROM meta WHERE key = 'erasure_pending'").fetchone() is None

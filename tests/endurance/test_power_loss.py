@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faultkit import gallery_check, gallery_story
+from faultkit import gallery_check
 from faultkit.gallery_story import NAME, NOTES, Story
 from faultkit.power_loss import Disk
 from faultkit.record import Operation, environment, recorded
@@ -61,7 +61,9 @@ SHARES = (0, 0.1, 0.5, 0.9, 1)
 """Of what was done since the last flush, how much is there after the cut."""
 
 
-def cut_often(operations: list[Operation], source: Path, place: Path, seed: int, share_of_cuts: float) -> dict[str, int]:
+def cut_often(
+    operations: list[Operation], source: Path, place: Path, seed: int, share_of_cuts: float
+) -> dict[str, int]:
     """Open the gallery after cuts at random operations, in every way; how many there were and what was seen."""
     draw = random.Random(seed)
     seen = {"cuts": 0, "with the step under way": 0, "index made anew": 0}
@@ -80,7 +82,9 @@ def cut_often(operations: list[Operation], source: Path, place: Path, seed: int,
             try:
                 content, note = gallery_check.check(place, story)
             except Exception as exc:
-                raise AssertionError(f"{where}: {exc}; {[step['kind'] for step in story.done[-3:]]}, {story.under_way}") from exc
+                raise AssertionError(
+                    f"{where}: {exc}; {[step['kind'] for step in story.done[-3:]]}, {story.under_way}"
+                ) from exc
             seen["cuts"] += 1
             seen["with the step under way"] += content != story.allowed()[0]
             seen["index made anew"] += note is not None
@@ -96,9 +100,7 @@ def test_power_cuts(recorder: Path, quick_disk: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "words"), [("g.db-wal", "not a gallery|templates"), ("g.db.index", "codes of vector")]
 )
-def test_a_flush_that_is_missing_is_noticed(
-    recorder: Path, quick_disk: Path, file: str, words: str
-) -> None:
+def test_a_flush_that_is_missing_is_noticed(recorder: Path, quick_disk: Path, file: str, words: str) -> None:
     """The same story, had the runtime not flushed one of its files: this test would see it."""
     operations = [
         operation

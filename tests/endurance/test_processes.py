@@ -26,18 +26,26 @@ def opened():
     return Gallery(path, "a" * 64, 16, create=True)
 sys.stdout.write("ready\\n"); sys.stdout.flush(); sys.stdin.readline()
 """
-ENROL = START + """
+ENROL = (
+    START
+    + """
 for k in range(count):
     with opened() as gallery:
         gallery.enroll(f"{who}-{k}", rng.standard_normal(16))
         gallery.enroll("same", rng.standard_normal(16))
 """
-ENROL_OPEN = START + """
+)
+ENROL_OPEN = (
+    START
+    + """
 with opened() as gallery:
     for k in range(2 * count):
         gallery.enroll(f"{who}-{k}", rng.standard_normal(16))
 """
-DELETE = START + """
+)
+DELETE = (
+    START
+    + """
 with opened() as gallery:
     for k in range(count):
         gallery.enroll(f"gone-{k}", rng.standard_normal(16))
@@ -45,12 +53,16 @@ with opened() as gallery:
         assert erasure.removed == 1
         assert erasure.erased or "another process" in erasure.pending, erasure
 """
-SEARCH = START + """
+)
+SEARCH = (
+    START
+    + """
 with opened() as gallery:
     for k in range(5 * count):
         found = gallery.search(rng.standard_normal(16), 3)
         assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
 """
+)
 
 
 def together(path: Path, count: int, *programs: str) -> None:

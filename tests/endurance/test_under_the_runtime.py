@@ -1,4 +1,4 @@
-"""What happens to files while they are in use: removed, replaced, on a disk that is read-only, under a wrong clock."""
+"""Files that are in use, removed, replaced, on a disk that is full or read-only, under a wrong clock."""
 
 from __future__ import annotations
 
@@ -149,7 +149,9 @@ def test_a_bundle_replaced_between_check_and_load_is_refused(tmp_path: Path, mon
         return checked
 
     monkeypatch.setattr(bundle_module, "_checked", replaced_then)
-    with pytest.raises(ArtefactError, match=r"b was replaced while it was being opened \(recognizer.onnx\): try again"):
+    with pytest.raises(
+        ArtefactError, match=r"b was replaced while it was being opened \(recognizer.onnx\): try again"
+    ):
         Recognizer.from_bundle(folder, threads=1)
 
 
@@ -195,7 +197,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte, which can be made read-only."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False).returncode
+    ):
         pytest.skip("needs to mount a file system: run as root")
     yield place
     subprocess.run(["umount", place], check=True)
@@ -253,7 +258,9 @@ def test_a_clock_that_is_set_back_again_and_again(recorder: Path, quick_disk: Pa
     story = Story.read((quick_disk / NOTES).read_bytes())
     assert len(story.done) == 61
     connection = sqlite3.connect(quick_disk / NAME)
-    times = [datetime.fromisoformat(row[0]) for row in connection.execute("SELECT created FROM templates ORDER BY id")]
+    times = [
+        datetime.fromisoformat(row[0]) for row in connection.execute("SELECT created FROM templates ORDER BY id")
+    ]
     connection.close()
     assert (max(times) - times[-1]).days >= 1
     _, note = gallery_check.check(quick_disk, story)

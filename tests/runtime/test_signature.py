@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeface_runtime import cache
 from edgeface_runtime.backends import tensorrt
 from edgeface_runtime.backends.driver import Gpu
-from edgeface_runtime import cache
 from edgeface_runtime.bundle import open_bundle, pack_bundle, read_manifest, write_manifest
 from edgeface_runtime.engine import Profile, Sidecar, signature_path, write_sidecar
 from edgeface_runtime.engine_check import Here, checked_engine, whole_engine

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+
 from faultkit.sound_images import chunk
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -39,7 +40,9 @@ def lying_jpeg(width: int, height: int, progressive: int = 0) -> bytes:
 
 def scans(width: int, height: int, count: int) -> bytes:
     """A progressive JPEG whose last scan comes again and again; each visits every block."""
-    data = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    data = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[
+        1
+    ].tobytes()
     last = data.rfind(b"\xff\xda")
     return data[:last] + data[last:-2] * count + b"\xff\xd9"
 

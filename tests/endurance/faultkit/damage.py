@@ -87,10 +87,19 @@ def garbage_exif(data: bytearray, draw: random.Random, other: bytes) -> bytearra
     """EXIF data that makes no sense, loops or points outside."""
     entries = draw.choice((0, 1, 3, 200, 65535))
     tag = struct.pack(
-        "<HHII", draw.choice((0x0112, 0x8769, 0x0201)), draw.randrange(14), draw.choice(ODD_NUMBERS), draw.choice((8, 2**32 - 1, 6, 9))
+        "<HHII",
+        draw.choice((0x0112, 0x8769, 0x0201)),
+        draw.randrange(14),
+        draw.choice(ODD_NUMBERS),
+        draw.choice((8, 2**32 - 1, 6, 9)),
     )
     offset = draw.choice((0, 8, 2**32 - 1))
-    tiff = b"II*\0" + struct.pack("<IH", draw.choice((8, 8, 0, 2**32 - 1)), entries) + tag * min(entries, 100) + struct.pack("<I", offset)
+    tiff = (
+        b"II*\0"
+        + struct.pack("<IH", draw.choice((8, 8, 0, 2**32 - 1)), entries)
+        + tag * min(entries, 100)
+        + struct.pack("<I", offset)
+    )
     if data[:2] == b"\xff\xd8":
         body = b"Exif\0\0" + tiff
         data[2:2] = b"\xff\xe1" + struct.pack(">H", min(len(body) + 2, 65535)) + body
@@ -104,9 +113,26 @@ def garbage_exif(data: bytearray, draw: random.Random, other: bytes) -> bytearra
 
 def odd_chunk(data: bytearray, draw: random.Random, other: bytes) -> bytearray:
     """Into a PNG a chunk, sound in itself, that does not belong; into a JPEG a segment."""
-    body = draw.choice((b"", draw.randbytes(26), b"name\0\0" + BOMB, b"name\0\1\0\0\0" + BOMB, struct.pack(">II", 2**31 - 1, 0)))
+    body = draw.choice(
+        (b"", draw.randbytes(26), b"name\0\0" + BOMB, b"name\0\1\0\0\0" + BOMB, struct.pack(">II", 2**31 - 1, 0))
+    )
     if data[:4] == b"\x89PNG":
-        kind = draw.choice((b"iCCP", b"zTXt", b"iTXt", b"acTL", b"fcTL", b"fdAT", b"PLTE", b"tRNS", b"sBIT", b"IDAT", b"IHDR", b"gAMA"))
+        kind = draw.choice(
+            (
+                b"iCCP",
+                b"zTXt",
+                b"iTXt",
+                b"acTL",
+                b"fcTL",
+                b"fdAT",
+                b"PLTE",
+                b"tRNS",
+                b"sBIT",
+                b"IDAT",
+                b"IHDR",
+                b"gAMA",
+            )
+        )
         data[33:33] = chunk(kind, body)
     elif data[:2] == b"\xff\xd8":
         body = body[:65000]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from faultkit.gallery_story import MODEL, NAME, SIZE, Content, Story, drawn, vector
 
 from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.gallery_codes import quantise
 from edgeface_runtime.gallery_index import ROWS
 from edgeface_runtime.gallery_index_file import HEADER_BYTES, index_path
+from faultkit.gallery_story import MODEL, NAME, SIZE, Content, Story, drawn, vector
 
 NEW_SEED = 999_999
 

@@ -93,7 +93,10 @@ def after(content: Content, step: dict[str, Any]) -> Content:
     content = dict(content)
     if step["kind"] in ("enroll", "batch"):
         content.update(
-            {step["id"] + k: (name, seed) for k, (name, seed) in enumerate(zip(step["names"], step["seeds"], strict=True))}
+            {
+                step["id"] + k: (name, seed)
+                for k, (name, seed) in enumerate(zip(step["names"], step["seeds"], strict=True))
+            }
         )
     elif step["kind"] == "delete":
         content = {key: entry for key, entry in content.items() if entry[0] != step["name"]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections import deque
@@ -16,14 +17,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from faultkit.frames import frames, photographs
-from faultkit.resources import growth, held
-from faultkit.tiny import SIZE, write_bundle
 
 from edgeface_runtime import gallery as gallery_module
 from edgeface_runtime import gallery_search
 from edgeface_runtime.image import decode_image
 from edgeface_runtime.recognizer import Recognizer
+from faultkit.frames import frames, photographs
+from faultkit.resources import growth, held
+from faultkit.tiny import SIZE, write_bundle
 
 ENROL_EVERY = 8
 """Frames between enrolments."""
@@ -65,6 +66,9 @@ def run(count: int, warm: int, photos: Path | None, folder: Path, readings: int)
                 done["reopened"] += 1
             if number >= warm and (number - warm) % every == 0:
                 taken.append(held())
+            if number % 10_000 == 9_999:
+                words = f"{number + 1} frames, {time.monotonic() - started:.0f} s, {growth(taken)}\n"
+                sys.stderr.write(words)
         assert {person.name for person in gallery.people()} == set(people)
         gallery.close()
     sizes = {path.name: path.stat().st_size for path in folder.glob("g.db*")}

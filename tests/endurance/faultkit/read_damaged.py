@@ -1,7 +1,7 @@
 """Reads damaged pictures one after another: `python -m faultkit.read_damaged FIRST END PHOTOS|-`.
 
-A line before each ("NUMBER") and after it ("NUMBER OUTCOME CPU_MS PEAK_MB"). The process is killed by SIGPROF when one
-takes more than a second of processor time.
+A line before each ("NUMBER") and after it ("NUMBER OUTCOME CPU_MS PEAK_MB"). The process is killed by SIGPROF when
+one takes more than a second of processor time.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import cv2
-from faultkit.damage import damaged
-from faultkit.frames import photographs
-from faultkit.sound_images import FORMS
 
 from edgeface_runtime.detect import Detector
 from edgeface_runtime.errors import ImageError
 from edgeface_runtime.image import MAX_PIXELS, decode_image
+from faultkit.damage import damaged
+from faultkit.frames import photographs
+from faultkit.sound_images import FORMS
 
 LIMIT_S = 1.0
 DETECT_EVERY = 20
@@ -40,7 +40,7 @@ def sound(photos: Path | None) -> list[bytes]:
 
 
 def outcome(data: bytes, number: int) -> tuple[str, object]:
-    """"read" and the picture, or "refused" and why; anything else raises."""
+    """ "read" and the picture, or "refused" and why; anything else raises."""
     try:
         picture = decode_image(data, f"picture {number}")
     except ImageError as exc:

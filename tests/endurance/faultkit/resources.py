@@ -32,7 +32,7 @@ def held() -> Held:
     objects = gc.get_objects()
     connections = sum(isinstance(thing, sqlite3.Connection) for thing in objects)
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
-    handles, threads = (len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task"))
+    handles, threads = (sum(1 for _ in Path(f"/proc/self/{kind}").iterdir()) for kind in ("fd", "task"))
     return Held(resident, handles, threads, len(objects), connections)
 
 

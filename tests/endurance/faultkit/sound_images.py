@@ -88,7 +88,9 @@ FORMS: dict[str, Callable[[Pixels], bytes]] = {
     "bmp in run lengths": rle_bmp,
     "webp": coded(".webp", cv2.IMWRITE_WEBP_QUALITY, 60),
     "lossless webp": coded(".webp", cv2.IMWRITE_WEBP_QUALITY, 101),
-    "webp with alpha": lambda picture: coded(".webp", cv2.IMWRITE_WEBP_QUALITY, 60)(np.dstack([picture, picture[..., :1]])),
+    "webp with alpha": lambda picture: coded(".webp", cv2.IMWRITE_WEBP_QUALITY, 60)(
+        np.dstack([picture, picture[..., :1]])
+    ),
     "animated webp": by_pillow("WEBP", "RGB", duration=40),
 }
 """Name -> encoder of (H, W, 3) uint8 BGR."""
