@@ -47,3 +47,11 @@ def quick_disk(tmp_path: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="edgeface-", dir=memory))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the processes that tell stories (faultkit/gallery_story.py): few templates make a large gallery."""
+    monkeypatch.setattr("edgeface_runtime.gallery.INDEX_FROM", 8)
+    monkeypatch.setattr("edgeface_runtime.gallery_search.FILE_FROM", 12)
+    monkeypatch.setattr("edgeface_runtime.gallery_search.BEHIND", 6)

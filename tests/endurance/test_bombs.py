@@ -53,6 +53,7 @@ def test_what_a_few_bytes_claim_is_refused_before_memory_is_taken(make: Callable
 @pytest.mark.soak
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in LARGE.items()])
 def test_the_largest_that_are_read_have_a_bound(make: Callable[[], bytes]) -> None:
+    pytest.importorskip("PIL", reason="needs Pillow, which comes with matplotlib: pip install 'edgeface[plot]'")
     words, took_s, peak_mb = cost(make())
     print(words, f"{took_s:.2f} s, {peak_mb:.0f} MB")
     assert words.startswith("(") and peak_mb < 750 and took_s < 10

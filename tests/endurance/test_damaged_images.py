@@ -14,6 +14,8 @@ import sys
 
 import pytest
 
+pytest.importorskip("PIL", reason="needs Pillow, which comes with matplotlib: pip install 'edgeface[plot]'")
+
 MOST_MB = 750
 """Peak memory of the reader: 64 megapixels are 192 MB, and a turned picture or 16 bits a channel take more."""
 

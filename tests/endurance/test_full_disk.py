@@ -20,14 +20,12 @@ from faultkit.tiny import write_bundle
 
 from edgeface_runtime.gallery import Gallery
 
+pytest.importorskip("onnx", reason="needs onnx to make a tiny model: pip install 'edgeface[train]'")
+
 STEPS = 40
 
 
-@pytest.fixture(autouse=True)
-def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeface_runtime.gallery.INDEX_FROM", 8)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.FILE_FROM", 12)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.BEHIND", 6)
+pytestmark = pytest.mark.usefixtures("small_is_large")
 
 
 def told(recorder: Path, folder: Path, **settings: object) -> Story:

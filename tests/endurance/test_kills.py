@@ -16,11 +16,7 @@ from faultkit.gallery_story import NOTES, Story, steps
 STEPS = 150
 
 
-@pytest.fixture(autouse=True)
-def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeface_runtime.gallery.INDEX_FROM", 8)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.FILE_FROM", 12)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.BEHIND", 6)
+pytestmark = pytest.mark.usefixtures("small_is_large")
 
 
 def killed(folder: Path, seed: int, draw: random.Random) -> Story:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from faultkit.resources import Held, growth, held
 
+pytest.importorskip("onnx", reason="needs onnx to make a tiny model: pip install 'edgeface[train]'")
+
 MOST_GROWTH_BYTES = 5_000_000
 MOST_OBJECTS = 500
 """What a garbage collection leaves varies with the moment; a leak of one object a frame is thousands."""

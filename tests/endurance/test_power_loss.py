@@ -19,12 +19,7 @@ from faultkit.gallery_story import NAME, NOTES, Story
 from faultkit.power_loss import Disk
 from faultkit.record import Operation, environment, recorded
 
-
-@pytest.fixture(autouse=True)
-def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeface_runtime.gallery.INDEX_FROM", 8)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.FILE_FROM", 12)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.BEHIND", 6)
+pytestmark = pytest.mark.usefixtures("small_is_large")
 
 
 def told(recorder: Path, quick_disk: Path, seed: int, steps: int) -> list[Operation]:

@@ -27,15 +27,10 @@ from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.gallery_index_file import index_path
 from edgeface_runtime.recognizer import Recognizer
 
+pytest.importorskip("onnx", reason="needs onnx to make a tiny model: pip install 'edgeface[train]'")
+
 MODEL = "a" * 64
 CROPS = np.random.default_rng(0).integers(0, 256, (2, 112, 96, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeface_runtime.gallery.INDEX_FROM", 8)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.FILE_FROM", 12)
-    monkeypatch.setattr("edgeface_runtime.gallery_search.BEHIND", 6)
 
 
 def unit(seed: int) -> np.ndarray:
