@@ -287,6 +287,22 @@ def test_whom_the_index_in_memory_has_forgotten_is_not_written_again(tmp_path: P
         assert not codes_of(path, [ids[3]]).any()
 
 
+def test_a_file_written_meanwhile_by_a_process_that_was_killed(tmp_path: Path) -> None:
+    """It holds somebody whose erasure was acknowledged before it got its name: the next search takes them out."""
+    path = tmp_path / "g.db"
+    with make(path) as gallery:
+        ids = gallery.enroll_batch([f"p{k}" for k in range(100)], vectors(100))
+        gallery.prepare()
+        written = blocks(path)
+        assert gallery.delete("p3").erased
+    index_file.index_path(path).write_bytes(written)
+    with Gallery(path) as gallery:
+        agree(gallery, vectors(100)[3])
+        assert gallery.describe()["index"] == "file"
+        assert not codes_of(path, [ids[3]]).any()
+        agree(gallery, vectors(100)[4])
+
+
 def test_a_search_sees_before_or_after_never_between(tmp_path: Path) -> None:
     """Pairs that come and go in one transaction, under searches that would see half of one."""
     rows = vectors(300)

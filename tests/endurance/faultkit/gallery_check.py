@@ -19,18 +19,18 @@ def kept(files: dict[str, bytes], seeds: set[int]) -> list[str]:
     """Where vectors can still be read: as they are in any file, or as codes in the index file."""
     found = []
     for name, data in files.items():
-        codes = None
+        codes: set[bytes] = set()
         if name == index_path(Path(NAME)).name and len(data) > HEADER_BYTES:
             body = np.frombuffer(data, np.int8, offset=HEADER_BYTES)
             whole = len(body) // (SIZE * ROWS)
-            codes = body[: whole * SIZE * ROWS].reshape(whole, SIZE, ROWS)
+            blocks = body[: whole * SIZE * ROWS].reshape(whole, SIZE, ROWS)
+            used = blocks.any(axis=1)
+            codes = {row.tobytes() for row in blocks.transpose(0, 2, 1)[used]}
         for seed in seeds:
             if vector(seed).tobytes() in data:
                 found.append(f"{name}: vector {seed}")
-            if codes is not None:
-                wanted = quantise(vector(seed)[None]).codes[0]
-                if (codes == wanted[None, :, None]).all(axis=1).any():
-                    found.append(f"{name}: codes of vector {seed}")
+            if quantise(vector(seed)[None]).codes[0].tobytes() in codes:
+                found.append(f"{name}: codes of vector {seed}")
     return found
 
 
