@@ -6,6 +6,7 @@ laid out and opened (faultkit/power_loss.py says what may be lost, reordered and
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -115,7 +116,7 @@ def test_power_cuts_while_a_gallery_is_made(recorder: Path, quick_disk: Path) ->
 
 @pytest.mark.soak
 def test_power_cuts_at_every_operation(recorder: Path, quick_disk: Path) -> None:
-    for seed in range(1, 6):
+    for seed in range(1, 1 + int(os.environ.get("EDGEFACE_SOAK_STORIES", "5"))):
         operations = told(recorder, quick_disk, seed, 120)
         seen = cut_often(operations, quick_disk / f"story{seed}", quick_disk / "after", seed, 1)
         print(f"story {seed}: {len(operations)} operations, {seen}")
