@@ -11,8 +11,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from faultkit.tiny import write_bundle
 
 pytest.importorskip("PIL", reason="needs Pillow, which comes with matplotlib: pip install 'edgeface[plot]'")
 
@@ -62,3 +65,20 @@ def test_damaged_pictures(photos: str) -> None:
 @pytest.mark.soak
 def test_ten_thousand_damaged_pictures(photos: str) -> None:
     check(int(os.environ.get("EDGEFACE_SOAK_IMAGES", "10000")), photos)
+
+
+def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
+    """What OpenCV logs of a picture it cannot read is not the user's."""
+    pytest.importorskip("onnx", reason="needs onnx to make a tiny model: pip install 'edgeface[train]'")
+    from faultkit.sound_images import FORMS
+
+    bundle = write_bundle(tmp_path / "bundle")
+    data = bytearray(FORMS["animated webp"](np.full((40, 40, 3), 90, np.uint8)))
+    data[40:60] = bytes(20)
+    picture = tmp_path / "a.webp"
+    picture.write_bytes(data)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "edgeface", "verify", str(bundle), str(picture), str(picture)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == f"edgeface: {picture} is a damaged WebP: copy or export it again\n"
