@@ -73,7 +73,7 @@ def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
     from faultkit.sound_images import FORMS
 
     bundle = write_bundle(tmp_path / "bundle")
-    data = bytearray(FORMS["animated webp"](np.full((40, 40, 3), 90, np.uint8)))
+    data = bytearray(FORMS["animated webp"](np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)))
     data[40:60] = bytes(20)
     picture = tmp_path / "a.webp"
     picture.write_bytes(data)
