@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 EXTRAS := cpu,train,plot,demo,rtx,sign,milvus,dev
 CONSTRAINTS := $(shell $(PYTHON) -c "import sys; print('constraints.txt' if sys.version_info >= (3, 11) else 'constraints-3.10.txt')")
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test soak lint bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    the whole chain on procedural faces and one real photograph, results in out/demo"
 	@echo "make test    style, types and tests"
+	@echo "make soak    endurance and faults at full length: an hour (docs/endurance.md)"
 	@echo "make bench   the claims about speed, measured"
 	@echo "make clean   remove $(VENV) and out"
 
@@ -32,6 +33,9 @@ demo: install
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+soak: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m soak tests/endurance
 
 lint: install
 	$(BIN)/ruff format --check .

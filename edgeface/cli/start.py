@@ -64,6 +64,7 @@ def _app() -> typer.Typer:
 
 def run() -> None:
     """Entry point: an error raised on purpose becomes one line on stderr and its exit code."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a damaged picture, we say in one line
     _listen_to_sigterm()
     try:
         if sys.stdout is None:  # closed by the caller: there is nowhere to put a result

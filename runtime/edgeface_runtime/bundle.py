@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeface_runtime.backends import runs_on_cpu
-from edgeface_runtime.cache import remembered_sha256
+from edgeface_runtime.cache import file_stamp, remembered_sha256
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.manifest import (
     MANIFEST_NAME,
@@ -62,6 +62,8 @@ class Bundle:
     """What the bundle says about itself."""
     unpacked: Unpacked | None = field(default=None, repr=False, compare=False)
     """Keeps a temporary folder alive, where the bundle is a `.tar` and the cache could not be written."""
+    stamps: dict[str, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
+    """Which files were checked: name -> its `file_stamp` before it was read."""
 
     @property
     def model_id(self) -> str:
@@ -112,7 +114,8 @@ class Bundle:
         for name, entry in self.manifest.files.items():
             path = self.folder / name
             try:
-                size_bytes = path.stat().st_size
+                self.stamps[name] = file_stamp(path.stat())
+                size_bytes = self.stamps[name]["size_bytes"]
                 if size_bytes != entry.size_bytes:
                     raise ArtefactError(
                         f"{self.source} is damaged: {name} has {size_bytes} bytes, not {entry.size_bytes}: "
@@ -130,6 +133,20 @@ class Bundle:
                     f"{self.source} is damaged: {name} is not the file that was exported (SHA-256 differs): "
                     "copy or export the bundle again"
                 )
+
+    def check_unchanged(self) -> None:
+        """Whether the files are still those that were checked: asked after they have been loaded.
+
+        Raises:
+            ArtefactError: one was replaced meanwhile.
+        """
+        for name, stamp in self.stamps.items():
+            try:
+                same = file_stamp((self.folder / name).stat()) == stamp
+            except OSError:
+                same = False
+            if not same:
+                raise ArtefactError(f"{self.source} was replaced while it was being opened ({name}): try again")
 
 
 def open_bundle(path: str | Path, full: bool = False) -> Bundle:

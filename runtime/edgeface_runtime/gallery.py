@@ -91,6 +91,7 @@ class Gallery(Closing):
         )
         try:
             with store.guarded(self.path):
+                self._file = store.FileId.of(self.path)
                 meta = store.read_meta(self._connection, self.path)
                 store.check_origin(meta, self.path, origin)
                 self.model_id = meta["model_id"]
@@ -140,6 +141,7 @@ class Gallery(Closing):
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             raise InputError(f"gallery {self.path} is closed: open it again")
+        self._file.check(self.path)
         return self._connection
 
     def enroll(self, name: str, template: npt.ArrayLike, source: str = "") -> int:
@@ -197,6 +199,7 @@ class Gallery(Closing):
                 if crops is not None:
                     kept.link(connection, ids, crops)
                 changes.log_enrolment(connection)
+            self._file.check(self.path)  # nothing is acknowledged that went into a file without a name
             self._writes += 1
             self._masked.clear()
             return list(ids)
@@ -235,6 +238,7 @@ class Gallery(Closing):
                 self._rows.update(connection, template_id, NewRows([name], [unit], [source], _now(), packed))
                 seal(connection, "templates", template_id, template_id)
                 kept.let_go(connection, template_id)
+                changes.trim(connection)
                 self._note_erasure(connection)
             pending = self._erased(connection)
         return Erasure(name, 1, pending is None, pending)
@@ -259,6 +263,7 @@ class Gallery(Closing):
             with store.transaction(connection):
                 removed = self._rows.delete(connection, given)
                 if removed:
+                    changes.trim(connection)
                     self._note_erasure(connection)
             if not removed:
                 raise InputError(f"nobody named {name!r} is in gallery {self.path}: see edgeface gallery list")
@@ -313,13 +318,22 @@ class Gallery(Closing):
         return self._finish_erasure(connection)
 
     def _finish_erasure(self, connection: sqlite3.Connection) -> str | None:
-        """Out of the index file and the kept crops first: the note that something is pending goes last."""
-        return (
-            self._large.erase(connection)
-            or kept.erase(connection, self.path)
-            or store.finish_erasure(connection)
-            or copies_left(self.path)
-        )
+        """Out of the index file and the kept crops first: the note that something is pending goes last.
+
+        A disk that is full or fails keeps it pending: those who were deleted are, and the others can be searched.
+        """
+        try:
+            with store.guarded(self.path):
+                return (
+                    self._large.erase(connection)
+                    or kept.erase(connection, self.path)
+                    or store.finish_erasure(connection)
+                    or copies_left(self.path)
+                )
+        except ArtefactError:
+            raise
+        except InputError as exc:
+            return f"{exc}: run edgeface gallery list once that is mended"
 
     def kept_crops(self) -> list[kept.KeptCrop]:
         """Every template's name and source, with its crop where one was kept; by id."""

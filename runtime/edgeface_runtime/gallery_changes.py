@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from edgeface_runtime.gallery_store import transaction
 
-__all__ = ["State", "changed_since", "descends", "log_enrolment", "prepare", "state"]
+__all__ = ["State", "changed_since", "descends", "log_enrolment", "prepare", "state", "trim"]
 
 KEEP_LINES = 100_000
 """An index that is more changes behind is made anew."""
@@ -52,8 +52,13 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 def log_enrolment(connection: sqlite3.Connection) -> None:
     """Write the line of an enrolment, within its transaction; the oldest lines go."""
-    seq = connection.execute(ENROLMENT).lastrowid or 0
-    connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - KEEP_LINES,))
+    connection.execute(ENROLMENT)
+    trim(connection)
+
+
+def trim(connection: sqlite3.Connection) -> None:
+    """Drop the oldest lines, within the transaction that has added some."""
+    connection.execute("DELETE FROM changes WHERE seq <= (SELECT MAX(seq) FROM changes) - ?", (KEEP_LINES,))
 
 
 def state(connection: sqlite3.Connection) -> State:

@@ -128,8 +128,15 @@ class Index:
             self.scale[row], self.error[row], self.sums[row] = codes.scale[k], codes.error[k], codes.sums[k]
 
     def remove(self, ids: npt.NDArray[np.int64]) -> None:
-        """Forget rows; ids (T,)."""
+        """Take rows out of every search; ids (T,)."""
         self.error[self.positions(ids)] = GONE
+
+    def forget(self) -> None:
+        """Overwrite the codes of rows that were removed; the blocks must have been looked at (`check`)."""
+        gone = np.flatnonzero(self.error[: self.count] == GONE)
+        for number in np.unique(gone // ROWS):
+            self.blocks[number][:, gone[gone // ROWS == number] % ROWS] = 0
+        self.scale[gone], self.sums[gone] = 0, 0
 
     def positions(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         """Where rows of these ids (T,) are; those that are not there are left out."""

@@ -36,12 +36,13 @@ def index_path(gallery: Path) -> Path:
 
 
 def save(path: Path, index: Index) -> None:
-    """Write the index: all of it, or what was there stays.
+    """Write the index: all of it, or what was there stays. Codes of rows that were removed are zeroed first.
 
     Raises:
         InputError: it cannot be written.
     """
     index.check()
+    index.forget()
     used = -(-index.count // ROWS)
     checks = np.array([zlib.crc32(block.data) for block in index.blocks[:used]], "<u4")
     arrays = [getattr(index, name)[: index.count].astype(kind, copy=False) for name, kind in ARRAYS]

@@ -53,6 +53,8 @@ class LargeGallery:
         self.product = Product()
         self.index: Index | None = None
         self._unsaved = 0
+        self._left = False
+        """Whether the file may hold people who have left: its writer was killed before it looked once more."""
         self._from = "none"
         self._note: str | None = None
 
@@ -86,6 +88,9 @@ class LargeGallery:
             self.index = current
         if self._unsaved > BEHIND and not connection.in_transaction:
             self._save(connection, current)
+        elif self._left:
+            self._note = self.erase(connection) or self._note
+        self._left = False
         return current.view()
 
     def _current(self, connection: sqlite3.Connection, now: changes.State, index: Index | None) -> Index | None:
@@ -103,7 +108,7 @@ class LargeGallery:
             if not changes.descends(connection, index.state, now):
                 self._note = f"{self.file} is not of this gallery's past: made anew" if loaded else self._note
                 return None
-            self._catch_up(connection, index, now)
+            self._left = self._catch_up(connection, index, now) > 0 and loaded
         living = index.living() if loaded or changed else index.count
         if loaded:
             if living != connection.execute("SELECT COUNT(*) FROM templates").fetchone()[0]:
@@ -124,7 +129,8 @@ class LargeGallery:
             self._note = f"{self.file} was damaged ({damage}): made anew"
             return None
 
-    def _catch_up(self, connection: sqlite3.Connection, index: Index, now: changes.State) -> None:
+    def _catch_up(self, connection: sqlite3.Connection, index: Index, now: changes.State) -> int:
+        """Bring the index up to date; how many templates were deleted or replaced."""
         changed = changes.changed_since(connection, index.state)
         index.remove(np.array(changed, np.int64))
         for start in range(0, len(changed), VARIABLES):
@@ -133,6 +139,7 @@ class LargeGallery:
         added = self._append(connection, index, None)
         self._unsaved += len(changed) + added
         index.state = now
+        return len(changed)
 
     def _build(self, connection: sqlite3.Connection, now: changes.State, progress: Progress | None) -> Index:
         index = Index(self.size, changes.State(0, 0, ""))

@@ -21,6 +21,7 @@ from edgeface_runtime.gallery_rows import REFUSAL
 __all__ = [
     "FORMAT",
     "VERSION",
+    "FileId",
     "New",
     "check_origin",
     "connect",
@@ -66,6 +67,31 @@ class New:
     """The server it is the copy of; None: it is a gallery of its own."""
     also: Callable[[sqlite3.Connection], object] | None = None
     """What else to do in the transaction that makes it."""
+
+
+@dataclass(frozen=True)
+class FileId:
+    """Which file a path led to when the gallery was opened; SQLite goes on with that one when it loses its name."""
+
+    absolute: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileId:
+        """Of a gallery that has just been opened."""
+        info = path.stat()
+        return cls(path.absolute(), info.st_dev, info.st_ino)
+
+    def check(self, path: Path) -> None:
+        """Raise InputError unless the path still leads to that file; `path` is what the message calls it."""
+        try:
+            info = self.absolute.stat()
+            same = (info.st_dev, info.st_ino) == (self.device, self.inode)
+        except OSError:
+            same = False
+        if not same:
+            raise InputError(f"gallery {path} was removed or replaced while it was open: open it again")
 
 
 @contextlib.contextmanager
@@ -149,7 +175,9 @@ def connect(path: Path, new: New | None) -> sqlite3.Connection:
                 head = stream.read(len(MAGIC))
         except OSError as exc:
             raise InputError(f"cannot read gallery {path}: {exc.strerror or exc}") from exc
-        if head != MAGIC and (new is None or head):
+        # A power cut while it was being made leaves half a page, and a journal by which SQLite makes it empty again.
+        unmade = new is not None and (not head or path.with_name(path.name + "-journal").exists())
+        if head != MAGIC and not unmade:
             raise ArtefactError(f"{path} is not a gallery: it is no SQLite file: give the file edgeface enroll made")
     with guarded(path):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)

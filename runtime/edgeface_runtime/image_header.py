@@ -1,6 +1,7 @@
 """What the bytes of a picture file say without decoding it: its format, its size, and whether its end is there.
 
-OpenCV fills the missing part of a truncated JPEG with grey and says nothing; so the end is looked for here.
+OpenCV fills the missing part of a truncated JPEG with grey and says nothing; so the end is looked for here, and so
+are small files made to take long: thousands of scans or of compressed texts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,19 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers that carry no length."""
+
+JPEG_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
+"""Frames of which a block of 8 x 8 pixels takes a bit at least."""
+
+MAX_SCANNED = 1_000_000_000
+"""Pixels times scans of a JPEG: more takes over a second. A progressive one has about ten scans."""
+
+SCANNED_AT_LEAST = 1_000_000
+"""Pixels a scan is counted as at least."""
+
+PNG_PACKED = frozenset({b"iCCP", b"iTXt", b"zTXt"})
+MAX_PACKED = 16
+"""Chunks with compressed texts: each may take 30 ms to unpack, and nobody reads them."""
 
 RGB_BITS = frozenset({0, 3, 6})
 """BMP compressions that store plain rows: none, and bit fields without or with alpha."""
@@ -58,7 +72,7 @@ def _little(data: bytes, start: int, size: int, signed: bool = False) -> int:
 
 
 def _jpeg(data: bytes) -> Header:
-    width = height = 0
+    width = height = frame = 0
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -68,14 +82,24 @@ def _jpeg(data: bytes) -> Header:
         if marker == 0xD9:
             break
         if marker in JPEG_FRAMES:
+            frame = marker
             height, width = _big(data, at + 5, 2), _big(data, at + 7, 2)
         following = at + 2 + _big(data, at + 2, 2)
         if marker == 0xDA:
-            # Inside a scan FF is always stuffed, so the first FF D9 behind it is the picture's end.
-            fault = None if data.find(b"\xff\xd9", following) >= 0 else "truncated"
-            return Header("JPEG", width, height, fault if width and height else "damaged")
+            fault = _scan_fault(data, following, width * height, frame) if width and height else "damaged"
+            return Header("JPEG", width, height, fault)
         at = following
     return Header("JPEG", width, height, "truncated" if at + 4 > len(data) else "damaged")
+
+
+def _scan_fault(data: bytes, start: int, pixels: int, frame: int) -> str | None:
+    """What is wrong with the scans that begin at `start`."""
+    # Inside a scan FF is always stuffed, so the first FF D9 behind it is the picture's end.
+    end = data.find(b"\xff\xd9", start)
+    if end < 0 or (frame in JPEG_HUFFMAN and 1024 * (len(data) - start) < pixels):
+        return "truncated"
+    scans = 1 + data.count(b"\xff\xda", start)
+    return "damaged" if scans * max(pixels, SCANNED_AT_LEAST) > MAX_SCANNED else None
 
 
 def _png(data: bytes) -> Header:
@@ -84,12 +108,15 @@ def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
         return Header("PNG", 0, 0, "damaged")
     width, height = _big(data, 16, 4), _big(data, 20, 4)
-    view, at = memoryview(data), 8
+    view, at, packed = memoryview(data), 8, 0
     while at + 12 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 8 + _big(data, at, 4)
         if end + 4 > len(data):
             break
         if zlib.crc32(view[at + 4 : end]) != _big(data, end, 4):
+            return Header("PNG", width, height, "damaged")
+        packed += kind in PNG_PACKED
+        if packed > MAX_PACKED:
             return Header("PNG", width, height, "damaged")
         if kind == b"IEND":
             return Header("PNG", width, height, None)

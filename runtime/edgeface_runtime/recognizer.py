@@ -148,6 +148,7 @@ class Recognizer(Closing):
                 )
         loaded, masking = open_model(bundle, backend, precision, device, threads, engine, builder, key)
         try:
+            bundle.check_unchanged()
             return cls(bundle, loaded, precision, None, min_face, threads or 1, masking, placed)
         except BaseException:
             loaded.close()

@@ -280,6 +280,35 @@ def test_deleting_takes_the_codes_off_the_disk(tmp_path: Path) -> None:
             agree(gallery, probe)
 
 
+def test_whom_the_index_in_memory_has_forgotten_is_not_written_again(tmp_path: Path) -> None:
+    path, rows = tmp_path / "g.db", vectors(200)
+    with make(path) as gallery:
+        ids = gallery.enroll_batch([f"p{k}" for k in range(100)], rows[:100])
+        gallery.prepare()
+        before = blocks(path)
+        assert gallery.delete("p3").erased
+        gallery.enroll_batch([f"q{k}" for k in range(100)], rows[100:])  # so many that the file is written anew
+        agree(gallery, rows[3])
+        assert len(blocks(path)) > len(before)
+        assert not codes_of(path, [ids[3]]).any()
+
+
+def test_a_file_written_meanwhile_by_a_process_that_was_killed(tmp_path: Path) -> None:
+    """It holds somebody whose erasure was acknowledged before it got its name: the next search takes them out."""
+    path = tmp_path / "g.db"
+    with make(path) as gallery:
+        ids = gallery.enroll_batch([f"p{k}" for k in range(100)], vectors(100))
+        gallery.prepare()
+        written = blocks(path)
+        assert gallery.delete("p3").erased
+    index_file.index_path(path).write_bytes(written)
+    with Gallery(path) as gallery:
+        agree(gallery, vectors(100)[3])
+        assert gallery.describe()["index"] == "file"
+        assert not codes_of(path, [ids[3]]).any()
+        agree(gallery, vectors(100)[4])
+
+
 def test_a_search_sees_before_or_after_never_between(tmp_path: Path) -> None:
     """Pairs that come and go in one transaction, under searches that would see half of one."""
     rows = vectors(300)
@@ -357,6 +386,16 @@ def test_rows_that_came_and_went_do_not_pile_up(tmp_path: Path) -> None:
             assert gallery.search([1, 0, 0, 0], 1)[0].name == "a"
         assert gallery._large.index is not None
         assert gallery._large.index.count < 40_000
+
+
+def test_a_gallery_that_is_only_replaced_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeface_runtime.gallery_changes.KEEP_LINES", 20)
+    with make(tmp_path / "g.db") as gallery:
+        ids = gallery.enroll_batch([f"p{k}" for k in range(10)], vectors(10))
+        for k in range(60):
+            gallery.replace(ids[k % 10], vectors(1, k)[0])
+        assert gallery._open().execute("SELECT COUNT(*) FROM changes").fetchone()[0] <= 20
+        agree(gallery, vectors(1, 59)[0])
 
 
 def test_a_gallery_that_everybody_left(tmp_path: Path) -> None:

@@ -52,6 +52,16 @@ def test_more_variants_are_whole(tmp_path: Path) -> None:
     assert read_image(write(tmp_path / "alpha.webp", noise(40, 50, 4))).shape == (40, 50, 3)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_of_one_colour_takes_few_bytes_and_is_whole(tmp_path: Path, channels: int) -> None:
+    """The fewest bytes a pixel that a JPEG or PNG can have: no sign of a lie about its size."""
+    plain = np.full((1600, 1600, channels), 255, np.uint8)
+    for options in ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_QUALITY, 1]):
+        path = write(tmp_path / "a.jpg", plain, cv2.IMWRITE_JPEG_OPTIMIZE, 1, *options)
+        assert read_image(path).shape == (1600, 1600, 3)
+    assert read_image(write(tmp_path / "a.png", plain, cv2.IMWRITE_PNG_COMPRESSION, 9)).shape == (1600, 1600, 3)
+
+
 def test_grey_alpha_and_16_bit_become_bgr_bytes(tmp_path: Path) -> None:
     grey = noise(20, 30)
     assert (read_image(write(tmp_path / "g.png", grey)) == grey[..., None]).all()
