@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from edgeface.cli import bundle_deepstream, bundle_import, bundle_sign
+from edgeface.cli import bundle_copy, bundle_deepstream, bundle_import, bundle_sign
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Bundles: from elsewhere, for DeepStream; keys and signatures.", no_args_is_help=True)
-for module in (bundle_import, bundle_deepstream, bundle_sign):
+app = typer.Typer(help="Bundles: from elsewhere, copies, for DeepStream; keys and signatures.", no_args_is_help=True)
+for module in (bundle_import, bundle_copy, bundle_deepstream, bundle_sign):
     module.register(app)

@@ -9,6 +9,7 @@ from typing import Any
 from edgeface_calibration.record import with_result
 from edgeface_runtime.bundle import open_bundle, write_manifest
 from edgeface_runtime.errors import InputError
+from edgeface_runtime.shipped import refuse_shipped
 
 __all__ = ["check_recordable", "record_result"]
 
@@ -19,6 +20,7 @@ def check_recordable(model: Path) -> None:
     Raises:
         InputError: the bundle is a .tar, which is not written to.
     """
+    refuse_shipped(model, "--record")
     if model.suffix == ".tar":
         raise InputError(f"{model}: only a bundle folder can take a --record, not a .tar")
 

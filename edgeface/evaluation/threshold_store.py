@@ -10,6 +10,7 @@ from edgeface.evaluation.threshold_result import ThresholdResult
 from edgeface_runtime.bundle import open_bundle, write_manifest
 from edgeface_runtime.decision import Decision
 from edgeface_runtime.errors import InputError
+from edgeface_runtime.shipped import refuse_shipped
 
 __all__ = ["check_storable", "store_thresholds"]
 
@@ -20,6 +21,7 @@ def check_storable(bundle: Path) -> None:
     Raises:
         InputError: the bundle is a .tar, which is not written to, or a checkpoint.
     """
+    refuse_shipped(bundle, "thresholds")
     if bundle.suffix in (".tar", ".safetensors"):
         raise InputError(f"{bundle}: only a bundle folder can take thresholds: make one with edgeface export")
 

@@ -13,6 +13,7 @@ from edgeface_runtime.bundle import pack_bundle
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import cannot_write, part_folder
 from edgeface_runtime.manifest import FORMAT, MANIFEST_NAME
+from edgeface_runtime.shipped import refuse_shipped
 
 __all__ = ["bundle_folder", "check_place"]
 
@@ -29,6 +30,7 @@ def bundle_folder(out: Path) -> Iterator[Path]:
     Raises:
         InputError: `out` cannot be written.
     """
+    refuse_shipped(out, "other files")
     with part_folder(out) as work, _named(out, work):
         folder = work / "bundle"
         folder.mkdir()

@@ -18,6 +18,7 @@ from edgeface_runtime.engine_check import whole_engine
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import cannot_write, make_parent, require_file, write_bytes
 from edgeface_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from edgeface_runtime.shipped import refuse_shipped
 from edgeface_runtime.signature import fingerprint, require_cryptography, signature_bytes
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def sign_bundle(path: Path, key: Path) -> Signed:
         InputError: `key` is no private key, or the signature cannot be written.
         MissingExtraError: the package `cryptography` is not installed.
     """
+    refuse_shipped(path, "signature")
     private = _load_private_key(key)
     bundle = open_bundle(path, full=True)
     name = fingerprint(private.public_key())

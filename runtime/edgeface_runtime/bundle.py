@@ -22,6 +22,7 @@ from edgeface_runtime.manifest import (
     read_manifest,
     write_manifest,
 )
+from edgeface_runtime.shipped import NAME, shipped_model
 
 if TYPE_CHECKING:
     from edgeface_runtime.archive import Unpacked
@@ -150,15 +151,18 @@ class Bundle:
 
 
 def open_bundle(path: str | Path, full: bool = False) -> Bundle:
-    """Open a bundle and check it. `path` is a folder, its manifest, or a `.tar`; `full` re-reads what is remembered.
+    """Open a bundle and check it; `full` re-reads what is remembered.
+
+    Args:
+        path: a folder, its manifest, a `.tar`, or `default`, the model that comes with the package.
 
     Raises:
-        InputError: there is nothing at `path`, or it is `default` (no default model is shipped yet).
+        InputError: there is nothing at `path`, or something here is called `default` too.
         ArtefactError: it is damaged, foreign or too new.
     """
     path = Path(path)
-    if str(path) == "default" and not path.exists():
-        raise InputError("no default model is shipped yet: give the path of a bundle made with edgeface export")
+    if str(path) == NAME:
+        path = shipped_model()
     if not path.exists():
         raise InputError(f"bundle not found: {path}")
     if path.name == MANIFEST_NAME:

@@ -20,6 +20,7 @@ from edgeface_runtime.engine import read_sidecar
 from edgeface_runtime.engine_check import CheckedEngine, Here, checked_engine
 from edgeface_runtime.errors import ArtefactError, EdgefaceError, EngineError, InputError
 from edgeface_runtime.files import cannot_write, make_parent
+from edgeface_runtime.shipped import is_shipped
 
 __all__ = ["engine_folders", "engine_lock", "engine_path", "find_engine"]
 
@@ -34,6 +35,8 @@ def engine_folders(bundle: Path) -> list[Path]:
     if cache is None:
         return [beside]
     kept = cache / "engines"
+    if is_shipped(bundle):
+        return [kept]
     first = bool(os.environ.get("EDGEFACE_CACHE")) or not _writable(beside)
     return [kept, beside] if first else [beside, kept]
 

@@ -69,10 +69,6 @@ def test_an_unknown_precision_lists_the_known(tiny_bundle: MakeBundle) -> None:
         bundle.model_path("fp16")
 
 
-def test_the_default_is_not_there_yet() -> None:
-    refused(Path("default"), "no default model is shipped yet", InputError)
-
-
 def test_what_is_not_there(tmp_path: Path) -> None:
     refused(tmp_path / "none", "bundle not found", InputError)
     refused(tmp_path, "is not a bundle: manifest.json is missing")
