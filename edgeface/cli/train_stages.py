@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -52,6 +53,7 @@ def flag_range(text: str | None, flag: str) -> tuple[float, float] | None:
 
 
 READ: dict[str, tuple[str, Callable[[str], Any]]] = {
+    **{name: (name, Path) for name in ("data", "out", "start")},  # as typed: typer makes them paths later
     "kind": ("kinds", words),
     "labels": ("label", str),
     "share": ("share", lambda text: flag_range(text, "--share")),

@@ -22,7 +22,7 @@ from edgeface_runtime.manifest import (
     read_manifest,
     write_manifest,
 )
-from edgeface_runtime.shipped import NAME, shipped_model
+from edgeface_runtime.shipped import NAME, is_shipped, shipped_model
 
 if TYPE_CHECKING:
     from edgeface_runtime.archive import Unpacked
@@ -100,6 +100,8 @@ class Bundle:
         """How to come by a precision that is missing."""
         if precision not in EXPORTED:
             return "choose one of them"
+        if is_shipped(self.source):
+            return f"edgeface bundle copy default DIR --precision {precision} --faces FACES makes a copy that has it"
         if precision.startswith("int8") and self.manifest.dictionary is None:
             return f"add it with edgeface calibrate int8 {self.source} --data FACES --precision {precision}"
         if "imported" in self.manifest.arch:

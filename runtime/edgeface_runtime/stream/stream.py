@@ -10,7 +10,6 @@ dropped.
 from __future__ import annotations
 
 import contextlib
-import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import numpy as np
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.detect import Face
 from edgeface_runtime.gallery_like import GalleryLike
+from edgeface_runtime.peak_memory import peak_memory
 from edgeface_runtime.recognizer import Recognizer
 from edgeface_runtime.results import Threshold
 from edgeface_runtime.stream.channel import Channel
@@ -272,7 +272,7 @@ class _Work:
             embeddings=self._identities.embeddings,
             saved=self._identities.saved,
             stages=stages,
-            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_memory_bytes=peak_memory(),
             threshold=self._threshold,
             backend=self._recognizer.describe(),
         )

@@ -7,7 +7,6 @@ one takes more than a second of processor time.
 from __future__ import annotations
 
 import random
-import resource
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ import cv2
 from edgeface_runtime.detect import Detector
 from edgeface_runtime.errors import ImageError
 from edgeface_runtime.image import MAX_PIXELS, decode_image
+from edgeface_runtime.peak_memory import peak_memory
 from faultkit.damage import damaged
 from faultkit.frames import photographs
 from faultkit.sound_images import FORMS
@@ -73,7 +73,7 @@ def main(first: int, end: int, photos: Path | None) -> None:
                 read += 1
                 if read % DETECT_EVERY == 0 and found.size < 1_000_000:
                     detector.detect(found)
-            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak_mb = peak_memory() / 2**20
             say.write(f"{number} {word} {took_ms:.1f} {peak_mb:.0f}\n")
             del found
     say.flush()
