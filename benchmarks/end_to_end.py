@@ -4,8 +4,8 @@ Every bundle runs in a process of its own, so that its peak memory is its own: a
 decoded, and in every picture all faces are detected, aligned, embedded and matched (no tracking spares anything),
 one thread each. The bundles take turns for `--rounds` rounds of `--pictures` pictures; then, with `--seconds`, each
 runs on for so long, and clocks, temperature and power are told where the system tells them.
-Run: `OMP_NUM_THREADS=1 python -m benchmarks.end_to_end PHOTOS BUNDLE...`; without bundles of one's own,
-`edgeface benchmark --out out/bench` makes one a ratio with random weights: out/bench/bundles/*.
+Run: `OMP_NUM_THREADS=1 python -m benchmarks.end_to_end PHOTOS [BUNDLE...]`; without bundles, full-width networks
+with a mask decoder and random weights, one a ratio (needs the extra `train`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edgeface_runtime.errors import EdgefaceError
 from edgeface_runtime.recognizer import Recognizer
 from edgeface_runtime.stream import Stream, StreamSettings
 
+RATIOS = (0, 0.1, 0.2, 0.3, 0.4, 0.5)
 STAGES = ("decode", "detect", "align", "embed", "match", "whole")
 EVERY = StreamSettings(threshold=THRESHOLD, detect_every=1, refresh_s=1e-6)
 """Every face of every picture is found and embedded."""
@@ -32,7 +33,7 @@ EVERY = StreamSettings(threshold=THRESHOLD, detect_every=1, refresh_s=1e-6)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="a folder of portraits, one face each")
-    parser.add_argument("bundles", type=Path, nargs="+")
+    parser.add_argument("bundles", type=Path, nargs="*")
     parser.add_argument("--people", type=int, default=1, help="faces in a picture")
     parser.add_argument("--pictures", type=int, default=150, help="of the video")
     parser.add_argument("--rounds", type=int, default=3)
@@ -47,13 +48,29 @@ def main() -> int:
             film = Path(folder) / "film.avi"
             faces = portraits(options.photos, options.people * -(-options.pictures // SCENE))
             write(film, faces, options.people, options.pictures)
-            table(options.bundles, film, options.photos, options.rounds)
-            for bundle in options.bundles if options.seconds else ():
+            bundles = options.bundles or [random_bundle(Path(folder), ratio) for ratio in RATIOS]
+            table(bundles, film, options.photos, options.rounds)
+            for bundle in bundles if options.seconds else ():
                 tell(bundle, child(bundle, film, options.photos, options.seconds))
     except EdgefaceError as exc:
         print(f"end_to_end: {exc}", file=sys.stderr)
         return exc.exit_code
     return 0
+
+
+def random_bundle(folder: Path, ratio: float) -> Path:
+    """A full-width network with random weights, pruned."""
+    from edgeface.data.sample import sample_faces
+    from edgeface.models import Checkpoint, CheckpointMeta, FaceNet, build_spec
+    from edgeface.pruning.prune import prune
+    from edgeface_export.bundle_writer import write_bundle
+
+    network = prune(FaceNet(build_spec("iresnet50", mask="decoder")).eval(), ratio).model
+    out = folder / f"ratio-{ratio:g}"
+    write_bundle(
+        Checkpoint(network, CheckpointMeta()), out, out.name, sample_faces(None, 2).crops, measure_memory=False
+    )
+    return out
 
 
 def table(bundles: list[Path], film: Path, photos: Path, rounds: int) -> None:
