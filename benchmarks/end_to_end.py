@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.random_bundle import random_bundle
 from benchmarks.stream import SCENE, THRESHOLD, Looped, portraits, write
 from edgeface_runtime.errors import EdgefaceError
 from edgeface_runtime.recognizer import Recognizer
@@ -48,7 +49,7 @@ def main() -> int:
             film = Path(folder) / "film.avi"
             faces = portraits(options.photos, options.people * -(-options.pictures // SCENE))
             write(film, faces, options.people, options.pictures)
-            bundles = options.bundles or [random_bundle(Path(folder), ratio) for ratio in RATIOS]
+            bundles = options.bundles or [bundle_of(Path(folder), ratio) for ratio in RATIOS]
             table(bundles, film, options.photos, options.rounds)
             for bundle in bundles if options.seconds else ():
                 tell(bundle, child(bundle, film, options.photos, options.seconds))
@@ -58,19 +59,11 @@ def main() -> int:
     return 0
 
 
-def random_bundle(folder: Path, ratio: float) -> Path:
+def bundle_of(folder: Path, ratio: float) -> Path:
     """A full-width network with random weights, pruned."""
-    from edgeface.data.sample import sample_faces
-    from edgeface.models import Checkpoint, CheckpointMeta, FaceNet, build_spec
-    from edgeface.pruning.prune import prune
-    from edgeface_export.bundle_writer import write_bundle
-
-    network = prune(FaceNet(build_spec("iresnet50", mask="decoder")).eval(), ratio).model
     out = folder / f"ratio-{ratio:g}"
-    write_bundle(
-        Checkpoint(network, CheckpointMeta()), out, out.name, sample_faces(None, 2).crops, measure_memory=False
-    )
-    return out
+    out.mkdir()
+    return random_bundle(out, ratio)
 
 
 def table(bundles: list[Path], film: Path, photos: Path, rounds: int) -> None:
