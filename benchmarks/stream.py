@@ -57,7 +57,7 @@ def main() -> int:
             film = Path(folder) / "film.avi"
             faces = portraits(options.photos, options.people * -(-options.pictures // SCENE))
             for number, face in enumerate(faces[::2]):
-                recognizer.enroll(gallery, f"person {number}", [face], largest=True)
+                recognizer.enroll(gallery, f"person {number}", [face], largest=True, accept_poor=True)
             write(film, faces, options.people, options.pictures)
             compare(recognizer, gallery, film, settings, options.rounds)
             sustained(recognizer, gallery, film, settings, options.seconds)
