@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli.engine import NoBuild, Signed, builder
-from edgeface.cli.galleries import Cache, GalleryPlace, is_server, say_stale
+from edgeface.cli.galleries import Cache, GalleryPlace, say_stale
 from edgeface.cli.gallery_key import KeyEnv, KeyFile, KeyFlags, Passphrase, PassphraseFile, gallery_key
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface_runtime.errors import InputError
@@ -91,6 +91,7 @@ def enroll(
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
     from edgeface_runtime.files import make_parent
+    from edgeface_runtime.gallery_open import is_server
 
     output = Output(json, quiet)
     is_new = not is_server(gallery) and not Path(gallery).exists()

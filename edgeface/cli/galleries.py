@@ -13,7 +13,7 @@ from edgeface.cli.output import printable
 if TYPE_CHECKING:
     from edgeface_runtime.gallery_results import GallerySource
 
-__all__ = ["Cache", "GalleryPlace", "is_server", "say_stale"]
+__all__ = ["Cache", "GalleryPlace", "say_stale"]
 
 GalleryPlace = Annotated[
     str, typer.Option("--gallery", metavar="GALLERY", help="Gallery file (.db), or milvus://host:19530/name.")
@@ -22,13 +22,6 @@ Cache = Annotated[
     Path | None,
     typer.Option("--cache", help="File of a copy of a gallery on a server; it answers while that is away."),
 ]
-
-
-def is_server(gallery: str) -> bool:
-    """Whether it is an address and not a file."""
-    from edgeface_runtime.gallery_open import is_server as named
-
-    return named(gallery)
 
 
 def say_stale(source: GallerySource | None) -> None:

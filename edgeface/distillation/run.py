@@ -24,6 +24,7 @@ from edgeface.distillation.settings import DistillSettings
 from edgeface.distillation.step import Distiller
 from edgeface.distillation.teacher import Teacher
 from edgeface.models import ArchSpec, CheckpointMeta, load_checkpoint, save_checkpoint
+from edgeface.models.digest import weights_digest
 from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.run_folder import LAST_NAME, LOG_NAME, MODEL_NAME, STATE_NAME, claim_folder
@@ -92,14 +93,16 @@ def distill(
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     with Monitor(quiet) as monitor, torch.random.fork_rng(devices=[]):
-        crops, run, skipped = _read(settings, data, teacher, init, mask, patterns, monitor)
+        taught = load_checkpoint(teacher).model
+        crops, people, digests, skipped = _read(settings, data, monitor)
+        run = DistillRun.of(settings, people, digests, teacher.name, weights_digest(taught), init, mask, patterns)
         if resume:
             read_run(out).refuse_other(run, out)
         student, meta = start_network(init, mask, settings.seed, patterns)
         held = np.arange(len(crops)) % max(1, round(1 / settings.held_out)) == 0 if settings.held_out else None
         faces, rest = (crops, None) if held is None else (crops[~held], crops[held])
         layout = torch.channels_last if device.type == "cuda" or precision == "bf16" else torch.contiguous_format
-        guide = Teacher(load_checkpoint(teacher).model, student.spec.embedding, precision)
+        guide = Teacher(taught, student.spec.embedding, precision)
         covers = None
         if settings.covered_part:
             monitor.say(f"drawing {settings.covers} occluders")
@@ -193,13 +196,9 @@ def _to_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
 def _read(
     settings: DistillSettings,
     data: Sequence[Path],
-    teacher: Path,
-    init: ArchSpec | Path,
-    mask: str | None,
-    patterns: int,
     monitor: Monitor,
-) -> tuple[NDArray[np.uint8], DistillRun, tuple[Skipped, ...]]:
-    """All faces as (N, 112, 96, 3) uint8 BGR, what the run is, and what was left out."""
+) -> tuple[NDArray[np.uint8], str, list[str], tuple[Skipped, ...]]:
+    """All faces as (N, 112, 96, 3) uint8 BGR, the folders in words, their digests, and what was left out."""
     read = []
     for root in data:
         folder = scan(root)
@@ -209,8 +208,12 @@ def _read(
             raise InputError(f"the faces of {root} do not fit into --memory {settings.memory_mib} MiB: allow more")
     crops = np.concatenate([faces.pixels for faces in read if faces.pixels is not None])
     words = ", ".join(faces.folder.name for faces in read)
-    run = DistillRun.of(settings, words, [faces.digest for faces in read], teacher, init, mask, patterns)
-    return crops, run, tuple(entry for faces in read for entry in faces.folder.skipped)
+    return (
+        crops,
+        words,
+        [faces.digest for faces in read],
+        tuple(entry for faces in read for entry in faces.folder.skipped),
+    )
 
 
 def _meta(start: CheckpointMeta, run: DistillRun, seen: int) -> CheckpointMeta:
