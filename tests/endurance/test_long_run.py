@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -53,11 +54,13 @@ def test_a_hundred_thousand_frames(tmp_path: Path, photos: str) -> None:
 
 
 def test_a_leak_is_noticed() -> None:
-    """A handle, objects and 2 MB kept at each of ten readings."""
+    """A handle, objects and 2 MB kept at each of ten readings; mapped, or they would fit into memory freed before."""
     kept: list[object] = []
     readings: list[Held] = []
     for _ in range(10):
-        kept.append([os.open(os.devnull, os.O_RDONLY), bytearray(os.urandom(2_000_000)), [[k] for k in range(100)]])
+        pages = mmap.mmap(-1, 2_000_000)
+        pages.write(bytes([1]) * len(pages))
+        kept.append([os.open(os.devnull, os.O_RDONLY), pages, [[k] for k in range(100)]])
         readings.append(held())
     for handle, *_ in kept:  # type: ignore[misc]
         os.close(handle)
