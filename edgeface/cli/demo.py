@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgeface.cli.output import Json, Output, Quiet
 from edgeface.cli.parse import floats, integers
-
-if TYPE_CHECKING:
-    from edgeface.workflows.demo_photo import PhotoResult
 
 __all__ = ["register"]
 
@@ -62,20 +59,17 @@ def demo(
     output.data(report.to_dict())
     for sheet in sheets(report.benchmark):
         output.table(sheet.title, sheet.columns, sheet.rows)
+    photos = report.photos
     output.table(
-        "the enrolled photograph, mirrored, turned and darkened",
-        ("ratio", "clean", "with a mask", "threshold"),
-        [_photo(*row) for row in report.photos.items()],
+        f"photographs, with the default model, of {photos.people} people enrolled",
+        ("photograph", "who"),
+        [(name, probe.words) for name, probe in photos.probes.items()],
     )
+    output.line(f"threshold {photos.threshold:.3f} ({photos.threshold_source})")
     for line in headline(report.benchmark):
         output.line(line)
     for path in (*report.files, out / "demo.json"):
         output.wrote(path)
-
-
-def _photo(ratio: str, photo: PhotoResult) -> tuple[str, ...]:
-    """One line: what became of each probe."""
-    return (ratio, *(probe.words for probe in photo.probes.values()), f"{photo.threshold:.3f}")
 
 
 def _stamp(started: float) -> str:

@@ -1,5 +1,6 @@
 """The whole chain on one machine: faces, dense training, and for every ratio prune, retrain, train occluded with the
-mask, export, build; then recognition on a photograph and the table of all ratios.
+mask, export, build; then the table of all ratios, and photographs recognised with the default
+model.
 
 By default on procedural faces at reduced width, in a few minutes on two cores: it shows that the chain works and is
 no evidence of accuracy.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeface.data.folders import scan
 from edgeface.workflows.demo_data import DemoFaces, prepare_faces
-from edgeface.workflows.demo_photo import PhotoResult, recognise_photo
+from edgeface.workflows.demo_photo import PhotoResult, recognise_photos
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import write_json
 
@@ -70,8 +71,8 @@ class DemoReport:
     bundles: dict[str, Path]
     engines: dict[str, str]
     """Ratio -> the engine's path, or why there is none."""
-    photos: dict[str, PhotoResult]
-    """Ratio -> what its network made of the photograph."""
+    photos: PhotoResult
+    """What the default model made of photographs."""
     benchmark: BenchmarkReport
     files: tuple[Path, ...]
 
@@ -108,11 +109,10 @@ def run_demo(
     for ratio in settings.ratios:
         bundles[f"{ratio:g}"] = _one_ratio(settings, faces, dense, ratio, out / f"ratio_{ratio:g}", quiet, note)
         engines[f"{ratio:g}"] = _engine(bundles[f"{ratio:g}"], out / f"ratio_{ratio:g}", note)
-    note("recognising a photograph, clean and with a mask drawn on")
-    photos = {
-        ratio: recognise_photo(bundle, faces.test, out / f"ratio_{ratio}" / "photo", _fallback_threshold(bundle))
-        for ratio, bundle in bundles.items()
-    }
+    note(
+        "recognising photographs with the default model: one enrolled, clean and with a mask drawn on, and a stranger"
+    )
+    photos = recognise_photos(faces.test, out / "photos")
     measure = BenchmarkSettings(runs=20, warmup=3)
     trained = CAVEAT if settings.faces is None else "a short training"
     report = benchmark(
@@ -123,7 +123,7 @@ def run_demo(
         note=note,
     )
     files = write_report(report, out)
-    result = DemoReport(faces, bundles, engines, photos, report, (*files, next(iter(photos.values())).picture))
+    result = DemoReport(faces, bundles, engines, photos, report, (*files, photos.picture))
     write_json(out / "demo.json", {"settings": _plain(asdict(settings)), **result.to_dict()})
     return result
 
@@ -238,13 +238,7 @@ def _calibrate(bundle: Path, test: Path, note: Note) -> None:
                 continue
             store_thresholds(bundle, found)
             return
-    note("too few held-out faces for a threshold: the photograph is decided at cosine .5")
-
-
-def _fallback_threshold(bundle: Path) -> float | None:
-    from edgeface_runtime.bundle import open_bundle
-
-    return None if open_bundle(bundle).manifest.thresholds else 0.5
+    note("too few held-out faces for a threshold")
 
 
 def _engine(bundle: Path, folder: Path, note: Note) -> str:

@@ -1,4 +1,4 @@
-"""The demo's photograph: a real face found, aligned and looked up in a gallery, as it is and with a mask drawn on."""
+"""The demo's photographs for the default model: an enrolled face, clean and with a mask drawn on; a stranger's."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from edgeface_runtime.errors import FaceError, MissingExtraError
 from edgeface_runtime.files import write_bytes
+from edgeface_runtime.image import read_image
 
 if TYPE_CHECKING:
     from edgeface_runtime.results import ImageResult
 
-__all__ = ["PhotoResult", "Probe", "recognise_photo"]
+__all__ = ["PhotoResult", "Probe", "recognise_photos"]
 
 Pixels = NDArray[np.uint8]
 NAME = "astronaut"
+HEIGHT = 512
+"""Of the photographs, in pixels."""
 GREEN, RED, WHITE = (60, 170, 60), (60, 60, 200), (255, 255, 255)
 
 
@@ -36,7 +39,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """What became of the photograph."""
+    """What became of the photographs."""
 
     picture: Path
     """The annotated pictures side by side."""
@@ -44,51 +47,60 @@ class PhotoResult:
     people: int
     """In the gallery."""
     threshold: float
+    """The bundle's own."""
+    threshold_source: str
     probes: dict[str, Probe]
 
 
-def recognise_photo(bundle: Path, crops: Path, out: Path, threshold: float | None) -> PhotoResult:
-    """Enrol the people of `crops` and the photograph, then identify changed copies of the photograph.
+def recognise_photos(crops: Path, out: Path) -> PhotoResult:
+    """Enrol the people of `crops` and one photograph with the default model, then identify changed copies of it and
+    the photograph of somebody who is not enrolled.
 
     Args:
-        bundle: with a threshold, unless one is given.
         crops: identity folders of aligned faces: the others of the gallery.
         out: folder for the pictures and the gallery.
-        threshold: cosine to decide by; None takes the bundle's.
 
     Raises:
-        MissingExtraError: scikit-image, which carries the photograph, is not installed.
-        FaceError: the detector does not find the face.
+        MissingExtraError: scikit-image or matplotlib, which carry the photographs, are not installed.
+        FaceError: the detector does not find a face.
     """
     from edgeface.data.folders import scan
-    from edgeface_runtime.image import read_image
     from edgeface_runtime.recognizer import Recognizer
+    from edgeface_runtime.shipped import SHIPPED
 
     out.mkdir(parents=True, exist_ok=True)
-    photo = _photograph()
+    known, stranger = _photographs()
     folder, path = scan(crops), out / "gallery.db"
     for old in out.glob("gallery.db*"):
         old.unlink()
     with (
-        Recognizer.from_bundle(bundle, threads=1) as recognizer,
+        Recognizer.from_bundle(SHIPPED, threads=1) as recognizer,
         recognizer.open_gallery(path, create=True) as gallery,
     ):
         first = {label: picture for picture, label in reversed(folder.samples)}
         for label, picture in first.items():
             vector = recognizer.embed(read_image(picture)[None]).vectors[0]
             gallery.enroll(folder.identities[label], vector, picture.name)
-        recognizer.enroll(gallery, NAME, [photo], largest=True)
+        recognizer.enroll(gallery, NAME, [known], largest=True)
         people = len(gallery.people())
-        limit = recognizer.threshold(threshold).value
+        limit = recognizer.threshold(None)
+        changed = _changed(known)
+        shots = {
+            "clean": (changed, f"{NAME}: mirrored, turned, darkened"),
+            "masked": (_masked(changed, recognizer.analyse), f"{NAME}: the same, masked"),
+            "stranger": (stranger, "not enrolled"),
+            "stranger masked": (_masked(stranger, recognizer.analyse), "not enrolled, masked"),
+        }
         probes, panels = {}, []
-        for name, probe in _probes(photo, recognizer.analyse).items():
-            write_bytes(out / f"{name}.png", _encoded(probe))
-            result = recognizer.identify(probe, gallery, 3, threshold)
-            probes[name] = Probe(_words(result), {**result.to_dict(), "source": f"{name}.png"})
-            panels.append(_annotated(probe, f"{name}: mirrored, turned, darkened", result))
+        for name, (probe, title) in shots.items():
+            file = f"{name.replace(' ', '_')}.png"
+            write_bytes(out / file, _encoded(probe))
+            result = recognizer.identify(probe, gallery, 3)
+            probes[name] = Probe(_words(result), {**result.to_dict(), "source": file})
+            panels.append(_annotated(probe, title, result))
     shown = out / "recognition.png"
     write_bytes(shown, _encoded(np.hstack(panels)))
-    return PhotoResult(shown, path, people, limit, probes)
+    return PhotoResult(shown, path, people, limit.value, limit.source, probes)
 
 
 def _words(result: ImageResult) -> str:
@@ -98,28 +110,36 @@ def _words(result: ImageResult) -> str:
     return f"{best.name} {best.score:.3f}" if face.match else f"unknown (nearest {best.name} {best.score:.3f})"
 
 
-def _photograph() -> Pixels:
+def _photographs() -> tuple[Pixels, Pixels]:
+    """One to enrol and somebody else's, 512 pixels high; packages that the demo needs anyway bring them along."""
     try:
+        from matplotlib.cbook import get_sample_data
         from skimage.data import astronaut
     except ImportError as exc:
-        raise MissingExtraError("scikit-image", "demo") from exc
-    photo: Pixels = np.ascontiguousarray(astronaut()[..., ::-1])  # type: ignore[no-untyped-call]
-    return photo
+        missing = "matplotlib" if "matplotlib" in str(exc) else "scikit-image"
+        raise MissingExtraError(missing, "plot" if missing == "matplotlib" else "demo") from exc
+    known: Pixels = np.ascontiguousarray(astronaut()[..., ::-1])  # type: ignore[no-untyped-call]
+    other = read_image(Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False))))
+    size = (round(other.shape[1] * HEIGHT / other.shape[0]), HEIGHT)
+    return known, np.asarray(cv2.resize(other, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _probes(photo: Pixels, analyse: Callable[[Pixels], Any]) -> dict[str, Pixels]:
-    """The photograph mirrored, turned and darkened; the same with a face mask drawn on."""
+def _changed(photo: Pixels) -> Pixels:
+    """Mirrored, turned and darkened."""
     height, width = photo.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), 6, 0.9)
     turned = cv2.warpAffine(photo[:, ::-1], turn, (width, height), borderMode=cv2.BORDER_REFLECT)
-    clean = np.asarray(cv2.convertScaleAbs(turned, alpha=0.85, beta=5), np.uint8)
-    faces = analyse(clean)
-    if not faces:
-        raise FaceError("the detector does not find the face of the demo's photograph")
+    return np.asarray(cv2.convertScaleAbs(turned, alpha=0.85, beta=5), np.uint8)
+
+
+def _masked(photo: Pixels, analyse: Callable[[Pixels], Any]) -> Pixels:
+    """With a face mask drawn on."""
     from edgeface_calibration.occluders import occlude
 
-    masked = occlude(clean, "mask", np.random.default_rng(0), landmarks=faces[0].landmarks).image
-    return {"clean": clean, "masked": masked}
+    faces = analyse(photo)
+    if not faces:
+        raise FaceError("the detector does not find the face of the demo's photograph")
+    return occlude(photo, "mask", np.random.default_rng(0), landmarks=faces[0].landmarks).image
 
 
 def _annotated(image: Pixels, title: str, result: ImageResult) -> Pixels:
