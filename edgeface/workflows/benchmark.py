@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from edgeface.workflows.bundle_facts import precisions_there, pruning_method
 from edgeface.workflows.machine import describe_machine
 from edgeface_runtime.align import CROP_SIZE
 from edgeface_runtime.backends import BACKENDS, runs_on_cpu
@@ -59,7 +60,7 @@ class BenchmarkSettings:
     runs: int = 40
     """Timed rounds at batch 1; a batch of n gets runs / n of them, at least 5."""
     precision: str = "fp32"
-    """Which of a bundle's models."""
+    """Which of a bundle's models; several, joined by commas, are a row each."""
     fallback: str | None = None
     """Why this is not the backend and device that were asked for; None where it is."""
     asked: str = ""
@@ -76,6 +77,13 @@ class BenchmarkSettings:
             raise InputError(f"--batch must be at most {MAX_BATCH}, got {max(self.batches)}")
         if self.runs < 1 or self.warmup < 0 or self.threads < 0:
             raise InputError("--runs must be at least 1, --warmup and --threads at least 0")
+        if not self.precisions or len(set(self.precisions)) < len(self.precisions):
+            raise InputError(f"--precision takes each precision once, such as fp32,int8, got {self.precision!r}")
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """`precision`, taken apart."""
+        return tuple(part.strip() for part in self.precision.split(",") if part.strip())
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,16 @@ class Subject:
     """Where the model is from; None for one with random weights."""
     size: tuple[int, int] = CROP_SIZE
     """Height and width of its input."""
+    name: str = ""
+    """Of the bundle; empty for one with random weights."""
+    precision: str = ""
+    """Of the model; empty: the settings' one."""
+    masking: str = "none"
+    """How covered parts are masked."""
+    method: str = ""
+    """How it was pruned, in the words of its history; empty where that does not say."""
+    filters: int | None = None
+    """Convolution filters; None: not counted."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +131,15 @@ class Row:
     speedup: float | None
     """Median latency of the first row over this row's, at the smallest batch."""
     not_faster: bool
-    """Not faster than the row before it, though it has fewer filters."""
+    """Not faster than the row before it of the same precision, though it has fewer filters."""
     accuracy: tuple[dict[str, Any], ...]
+    """Recorded in the bundle, each with its protocol."""
+    name: str = ""
+    """As the subject's, like the next four."""
+    precision: str = ""
+    masking: str = "none"
+    method: str = ""
+    filters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +205,18 @@ def random_subjects(
             to_fp16(path, path)
         report = pruned.report
         subjects.append(
-            Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
+            Subject(
+                f"{ratio:g}",
+                path,
+                ratio,
+                report.achieved,
+                report.after.parameters,
+                report.after.macs,
+                precision=precision,
+                masking=mask,
+                method="l1, uniform" if ratio else "",
+                filters=report.after.filters,
+            )
         )
     return subjects
 
@@ -209,8 +245,17 @@ def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[s
     return curves
 
 
-def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> list[Subject]:
-    """One subject a bundle, in the order of their ratios."""
+def bundle_subjects(
+    bundles: Sequence[Path], settings: BenchmarkSettings, skip: Note = lambda _: None
+) -> list[Subject]:
+    """One subject a bundle and precision, in the order of their ratios.
+
+    Args:
+        skip: told of each precision that a bundle lacks, where several are asked for and it has another of them.
+
+    Raises:
+        InputError: a bundle has none of the precisions asked for.
+    """
     from edgeface_runtime.bundle import open_bundle
     from edgeface_runtime.signature import check_bundle_signature, required_key
 
@@ -226,19 +271,25 @@ def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> lis
         manifest = bundle.manifest
         alone = ratios.count(manifest.ratio.requested) == 1
         name = manifest.name if names.count(manifest.name) == 1 else str(path)
-        subjects.append(
-            Subject(
-                f"{manifest.ratio.requested:g}" if alone else f"{manifest.ratio.requested:g} {name}",
-                bundle.model_path(bundle.variant(settings.precision, settings.backend, settings.device)),
-                manifest.ratio.requested,
-                manifest.ratio.achieved,
-                manifest.parameters,
-                manifest.macs,
-                tuple(dict(entry) for entry in manifest.accuracy),
-                bundle.source,
-                (manifest.input.height, manifest.input.width),
+        label = f"{manifest.ratio.requested:g}" if alone else f"{manifest.ratio.requested:g} {name}"
+        for precision in precisions_there(bundle, settings, skip):
+            subjects.append(
+                Subject(
+                    label if len(settings.precisions) == 1 else f"{label} {precision}",
+                    bundle.model_path(bundle.variant(precision, settings.backend, settings.device)),
+                    manifest.ratio.requested,
+                    manifest.ratio.achieved,
+                    manifest.parameters,
+                    manifest.macs,
+                    tuple(dict(entry) for entry in manifest.accuracy),
+                    bundle.source,
+                    (manifest.input.height, manifest.input.width),
+                    name,
+                    precision,
+                    manifest.masking,
+                    pruning_method(manifest.training.get("history")),
+                )
             )
-        )
     return sorted(subjects, key=lambda subject: subject.requested)
 
 
@@ -263,7 +314,7 @@ def benchmark(
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="edgeface-") as work:
         backends: list[Backend] = []
         for subject in subjects:
-            path = _compiled(subject, settings, Path(work), note)
+            path = _compiled(subject, replace(settings, precision=_precision(subject, settings)), Path(work), note)
             backends.append(
                 stack.enter_context(
                     open_backend(settings.backend, path, device=settings.device, threads=settings.threads)
@@ -273,14 +324,17 @@ def benchmark(
         for batch in settings.batches:
             note(f"timing batch {batch}")
             timings[batch] = _time(backends, [subject.size for subject in subjects], batch, settings)
-        rows = tuple(_row(subject, index, timings) for index, subject in enumerate(subjects))
         rows = tuple(
-            row if index == 0 else replace(row, not_faster=_slower(rows[index - 1], row))
-            for index, row in enumerate(rows)
+            _row(subject, index, timings, _precision(subject, settings)) for index, subject in enumerate(subjects)
         )
+        rows = tuple(replace(row, not_faster=_not_faster(rows[:index], row)) for index, row in enumerate(rows))
         placed = Placed(settings.backend, settings.device, settings.asked, settings.fallback)
         ran_on = {"precision": settings.precision, **backends[0].describe(), **placed.facts()}
         return BenchmarkReport(rows, weights, settings, ran_on, describe_machine(), caveat)
+
+
+def _precision(subject: Subject, settings: BenchmarkSettings) -> str:
+    return subject.precision or settings.precision
 
 
 def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: Note) -> Path:
@@ -340,7 +394,7 @@ def _call(backend: Backend, faces: Any) -> Callable[[], object]:
     return lambda: backend.run(faces)
 
 
-def _row(subject: Subject, index: int, timings: dict[int, list[Latency]]) -> Row:
+def _row(subject: Subject, index: int, timings: dict[int, list[Latency]], precision: str) -> Row:
     smallest = min(timings)
     first, own = timings[smallest][0], timings[smallest][index]
     single = timings.get(1)
@@ -358,8 +412,14 @@ def _row(subject: Subject, index: int, timings: dict[int, list[Latency]]) -> Row
         round(first.p50_ms / own.p50_ms, 3),
         False,
         subject.accuracy,
+        subject.name,
+        precision,
+        subject.masking,
+        subject.method,
+        subject.filters,
     )
 
 
-def _slower(before: Row, row: Row) -> bool:
-    return row.requested > before.requested and (row.speedup or 0) <= (before.speedup or 0)
+def _not_faster(earlier: Sequence[Row], row: Row) -> bool:
+    same = [other for other in earlier if other.precision == row.precision]
+    return bool(same) and row.requested > same[-1].requested and (row.speedup or 0) <= (same[-1].speedup or 0)
