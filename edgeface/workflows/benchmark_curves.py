@@ -68,12 +68,12 @@ def error_growth(report: BenchmarkReport, accuracies: Mapping[str, Mapping[int, 
 
 
 def recorded(report: BenchmarkReport) -> dict[str, dict[int, float]]:
-    """Protocol -> number of the row -> accuracy, 0..1, as the bundles carry it."""
+    """Protocol -> number of the row -> accuracy, 0..1, as the bundles carry it; short names, of clean sets, first."""
     found: dict[str, dict[int, float]] = {}
     for at, row in enumerate(report.rows):
         for entry in row.accuracy:
             found.setdefault(entry["protocol"], {})[at] = entry["accuracy"]
-    return found
+    return dict(sorted(found.items(), key=lambda item: (len(item[0].split()), item[0])))
 
 
 def _speed(row: Row) -> float:

@@ -11,7 +11,7 @@ from edgeface.workflows.benchmark_curves import error_growth, parameter_curves_o
 from edgeface.workflows.report_parts import new_figure, save_figure, table
 from edgeface_runtime.files import write_bytes, write_json
 
-__all__ = ["Sheet", "headline", "sheets", "write_report"]
+__all__ = ["Sheet", "accuracy_sizes", "headline", "sheets", "write_report"]
 
 
 NOISY = 0.2
@@ -60,10 +60,10 @@ def headline(report: BenchmarkReport) -> list[str]:
             f"noisy: at ratio {', '.join(noisy)} the middle half of the times spreads over more than {NOISY:.0%} of "
             "their median; is something else running?"
         )
-    return [*lines, *_sizes(report)]
+    return [*lines, *accuracy_sizes(report)]
 
 
-def _sizes(report: BenchmarkReport) -> list[str]:
+def accuracy_sizes(report: BenchmarkReport) -> list[str]:
     """How much each accuracy was measured on, where all rows agree."""
     found: dict[str, set[str]] = {}
     for row in report.rows:

@@ -11,7 +11,7 @@ from edgeface.workflows.report.scale import Axis
 __all__ = ["Point", "Series", "chart", "marker"]
 
 WIDTH, HEIGHT = 440, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 46
+LEFT, RIGHT, TOP, BOTTOM = 60, 14, 14, 46
 KINDS = 8
 """Colours and marks before they come again, then dashed."""
 MARKS = ("circle", "square", "up", "diamond", "down", "cross", "ring", "box")
@@ -139,8 +139,8 @@ def _grid(x: Axis, y: Axis) -> Markup:
         parts.append(tag("text", _tick(tick), x=_number(place), y=bottom + 17, text_anchor="middle"))
     middle = (TOP + bottom) / 2
     parts.append(tag("text", x.title, class_="axis", x=(LEFT + right) / 2, y=HEIGHT - 8, text_anchor="middle"))
-    turned = f"rotate(-90 13 {middle:g})"
-    parts.append(tag("text", y.title, class_="axis", x=13, y=middle, text_anchor="middle", transform=turned))
+    turned = f"rotate(-90 12 {middle:g})"
+    parts.append(tag("text", y.title, class_="axis", x=12, y=middle, text_anchor="middle", transform=turned))
     parts.append(tag("path", class_="frame", d=_path([(LEFT, TOP), (LEFT, bottom), (right, bottom)])))
     return tag("g", *parts, aria_hidden="true")
 
@@ -175,4 +175,4 @@ def _number(value: float) -> str:
 
 
 def _tick(value: float) -> str:
-    return f"{value:g}".replace("0.", ".", 1) if 0 < abs(value) < 1 else f"{value:g}"
+    return f"{value:g}".replace("-", "−")

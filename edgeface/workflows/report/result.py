@@ -109,8 +109,7 @@ def pareto_points(report: BenchmarkReport, judged: Sequence[Judged]) -> tuple[li
     found: dict[str, list[tuple[int, float, tuple[float, float] | None]]] = {}
     if judged:
         for entry in judged:
-            interval = entry.result.interval
-            bounds = (interval.low, interval.high)
+            bounds = (entry.result.interval.low, entry.result.interval.high)
             found.setdefault(entry.result.protocol, []).append((entry.row, entry.result.accuracy, bounds))
     else:
         for protocol, values in recorded(report).items():
@@ -136,9 +135,7 @@ def _test_notes(report: BenchmarkReport, judged: Sequence[Judged]) -> list[str]:
     for entry in judged:
         result, where = entry.result, f"{report.rows[entry.row].label}, {entry.condition}"
         if result.missing:
-            notes.append(
-                f"{where}: {result.missing} pairs left out, first missing: {result.missing_first[0]}"
-            )
+            notes.append(f"{where}: {result.missing} pairs left out, first missing: {result.missing_first[0]}")
         if result.left_out:
             name, reason = next(iter(result.failures.items()))
             notes.append(f"{where}: {result.left_out} pairs left out, pictures of no use: {name} first ({reason})")
