@@ -73,8 +73,7 @@ def random_subjects(
     from edgeface_export.onnx_export import export_onnx
     from edgeface_export.precision import to_fp16
 
-    if precision not in EXPORTED:
-        raise InputError(f"unknown --precision {precision!r}: choose one of {', '.join(EXPORTED)}")
+    _check_known(precision)
     for ratio in ratios:
         if not 0 <= ratio <= MAX_RATIO:
             raise InputError(f"--ratios must lie between 0 and {MAX_RATIO}, got {ratio:g}")
@@ -120,6 +119,8 @@ def random_rows(
     """`random_subjects` in every precision of `settings`, in the order of their ratios."""
     found = []
     for precision in settings.precisions:
+        _check_known(precision)
+    for precision in settings.precisions:
         own = folder / precision
         own.mkdir()
         found += [
@@ -136,6 +137,11 @@ def random_rows(
             )
         ]
     return sorted(found, key=lambda subject: subject.requested)
+
+
+def _check_known(precision: str) -> None:
+    if precision not in EXPORTED:
+        raise InputError(f"unknown --precision {precision!r}: choose one of {', '.join(EXPORTED)}")
 
 
 def _to_int8(path: Path, form: Literal["cpu", "tensorrt"]) -> None:
