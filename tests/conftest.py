@@ -102,7 +102,7 @@ def make_sample_report() -> Callable[..., Report]:
         own = BenchmarkReport(rows, "trained", settings, ran_on, machine)
         kinds = (("clean", 2.0), ("mask", 1.0))
         measured = [judged(at, kind, shift) for at in range(len(names)) for kind, shift in kinds]
-        views = (View("mask taken out", 0.25, 0.5, pixel), View("mask as it is", 0.125, 0.625, pixel))
+        views = (View("feature mask off", 0.25, 0.5, pixel), View("feature mask on", 0.125, 0.625, pixel))
         faces = tuple(FaceLook(kind, 0.3, 0.2, pixel, views) for kind in ("mask", "scarf"))
         points, _ = pareto_points(own, measured)
         looks = (SaliencyResult(0, "drawn faces", faces),)

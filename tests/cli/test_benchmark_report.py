@@ -45,8 +45,8 @@ def test_a_page_of_two_bundles_judged_on_pairs(chain: Any, cli: Cli, tmp_path: P
     (looks,) = done.data["saliency"]
     assert looks["row"] == 1 and len(looks["faces"]) == 4
     assert {view["network"] for face in looks["faces"] for view in face["views"]} == {
-        "mask taken out",
-        "mask as it is",
+        "feature mask off",
+        "feature mask on",
     }
     assert [note for note in done.data["notes"] if "has no int8 model: left out" in note] == done.data["notes"][:2]
     page = (out / "benchmark.html").read_text()

@@ -35,6 +35,7 @@ NETWORKS = 2
 """Looked at, at most."""
 ZOOM = 2
 QUALITY = 88
+OFF, ON = "feature mask off", "feature mask on"
 MASKS = ("decoder", "spatial", "vector")
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +46,7 @@ class View:
     """One network at one covered face."""
 
     network: str
-    """In words: another bundle, the mask taken out, or the mask as it is."""
+    """In words: another bundle, or this one with its feature mask off and on."""
     on_cover: float
     """Share of the sensitivity that lies on the cover, 0..1."""
     to_clean: float
@@ -156,9 +157,9 @@ def _one(
         networks: dict[str, Embed] = {}
         if twin is not None and twin.bundle is not None:
             other = open_bundle(twin.bundle)
-            networks[f"{twin.name}, without a mask"] = _embed(stack, other.model_path(), other.manifest)
-        networks["mask taken out"] = _embed(stack, plain, manifest)
-        networks["mask as it is"] = _embed(stack, bundle.model_path(), manifest)
+            networks[f"{twin.name}, no feature mask"] = _embed(stack, other.model_path(), other.manifest)
+        networks[OFF] = _embed(stack, plain, manifest)
+        networks[ON] = _embed(stack, bundle.model_path(), manifest)
         found = []
         for at, clean in enumerate(sample.crops):
             cover = Occlusion(COVERS[at % len(COVERS)])

@@ -18,7 +18,7 @@ def saliency_view(report: Report) -> Markup:
         "How far the embedding of a covered face moves (1 − cosine) when a grey square of "
         f"{PATCH} pixels hides a part of it, every {STRIDE} pixels: the brighter, the farther, on one scale for all "
         "pictures of a face. White line: the cover; where it is dark inside, the network does not look at the cover. "
-        "“Mask taken out” is the same network with its feature mask held at 1. FP32, ONNX Runtime on the CPU."
+        "With the feature mask off, the same network multiplies its features by 1. FP32, ONNX Runtime on the CPU."
     )
     return Markup(
         tag("p", how, class_="said") + "".join(_one(result, names[result.row]) for result in report.saliency)
@@ -27,35 +27,41 @@ def saliency_view(report: Report) -> Markup:
 
 def _one(result: SaliencyResult, name: str) -> Markup:
     faces = [_face(face, number + 1, name) for number, face in enumerate(result.faces)]
+    networks = [view.network for view in result.faces[0].views]
     columns = [
         "face",
-        "network",
-        "covered, % of the picture",
-        "sensitivity on the cover, %",
-        "cosine to its clean self",
+        "covered, %",
+        *(f"on the cover, %: {network}" for network in networks),
+        *(f"cosine: {network}" for network in networks),
     ]
     rows = [
         (
             f"{at}: {face.cover}",
-            view.network,
             percent(face.cover_area, 1),
-            percent(view.on_cover, 1),
-            number(view.to_clean, 3),
+            *(percent(view.on_cover, 1) for view in face.views),
+            *(number(view.to_clean, 3) for view in face.views),
         )
         for at, face in enumerate(result.faces, 1)
-        for view in face.views
     ]
     return tag(
         "div",
         tag("h3", f"{name}, on {result.source}"),
         tag("div", *faces, class_="looks"),
-        scrolled_table(f"What the pictures of {name} show", columns, rows, text=2),
+        scrolled_table(f"What the pictures of {name} show", columns, rows),
+        tag(
+            "p",
+            "On the cover: the share of the sensitivity that lies there. Cosine: of the covered face with the same "
+            "face uncovered; higher is better.",
+            class_="said",
+        ),
     )
 
 
 def _face(face: FaceLook, at: int, name: str) -> Markup:
     covered = tag(
-        "figure", _picture(face.picture, f"Face {at}, covered by {face.cover}."), tag("figcaption", face.cover)
+        "figure",
+        _picture(face.picture, f"Face {at}, covered by {face.cover}."),
+        tag("figcaption", f"covered: {face.cover}"),
     )
     views = [
         tag(
