@@ -287,7 +287,7 @@ FLAGS = [
     ("benchmark {bundle} --report {new} --faces {photo}", "--faces {photo} is not a folder"),
     ("benchmark {bundle} --precision fp32,fp32", "--precision takes each precision once"),
     ("benchmark {bundle} --precision fp32,int4", "has no int4 model, it has"),
-    ("benchmark {bundle} --precision fp16,int8", "has no fp16 model, it has fp32"),
+    ("benchmark {bundle} --precision int8,int8+fp16", "has no int8 model, it has fp32"),
     ("prune {dense} --ratio .3 --out {photo} --force", "exists and is no checkpoint"),
     ("prune {dense} --ratio .3 --out {dense}", "replace it with --force"),
     ("build {bundle} --backend tensorrt-rtx --out {photo}", "an engine's name ends in .engine"),

@@ -22,7 +22,7 @@ def measured_accuracy(report: Report) -> Markup:
         rates = [
             at.fmr
             for at in entries[0].result.tar
-            if any(entry.result.tar[_at(entry, at.fmr)].tar for entry in entries)
+            if any(entry.result.tar[_at(entry, at.fmr)].tar is not None for entry in entries)
         ]
         columns = ["network", "accuracy, %", "95 %", "AUC", "95 %", "EER, %"]
         for rate in rates:

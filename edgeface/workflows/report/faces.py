@@ -149,8 +149,9 @@ def _one(
 ) -> SaliencyResult:
     manifest = bundle.manifest
     size = (manifest.input.height, manifest.input.width)
-    points = np.array(manifest.template) if manifest.crop == "aligned" else template_for(size)
-    sample = sample_faces(folder, COUNT, size=size, template=manifest.template)
+    template = manifest.template if manifest.crop == "aligned" else None
+    points = template_for(size) if template is None else np.array(template)
+    sample = sample_faces(folder, COUNT, size=size, template=template)
     with ExitStack() as stack:
         plain = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeface-"))) / "unmasked.onnx"
         write_unmasked(bundle.model_path(), plain)
