@@ -1,12 +1,7 @@
-"""The benchmark's page in a real browser: whole, quiet, off the network, and as wide as the screen.
-
-With EDGEFACE_SCREENSHOT=docs/images/benchmark.png and EDGEFACE_REPORT=DIR/benchmark.html the last test makes the
-documentation's picture.
-"""
+"""The benchmark's page in a real browser: whole, quiet, off the network, and as wide as the screen."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,11 +69,3 @@ def test_tables_and_links_by_keyboard(browser: Any, make_sample_report: Callable
     assert [*sections, *tables] == reached[: len(sections) + len(tables)]
     wide = browser.run("[...document.querySelectorAll('.scroll')].some(node => node.scrollWidth > node.clientWidth)")
     assert wide, "on a phone some tables are wider than the page: they scroll"
-
-
-@pytest.mark.skipif("EDGEFACE_SCREENSHOT" not in os.environ, reason="makes a picture only where it is told to")
-def test_picture_for_the_docs(browser: Any) -> None:
-    browser.resize(1120, 1500)
-    browser.call("Page.navigate", url=Path(os.environ["EDGEFACE_REPORT"]).resolve().as_uri())
-    browser.wait("document.readyState === 'complete' && document.title.startsWith('edgeface benchmark')")
-    Path(os.environ["EDGEFACE_SCREENSHOT"]).write_bytes(browser.screenshot())
