@@ -17,7 +17,8 @@ __all__ = ["measured_accuracy", "pareto_fronts", "recorded_accuracy", "roc_curve
 def measured_accuracy(report: Report) -> Markup:
     """A table for every condition."""
     names = names_of(report.benchmark)
-    tables = []
+    tables: list[Markup] = []
+    reasons: list[str] = []
     for condition, entries in _by_condition(report).items():
         rates = [
             at.fmr
@@ -44,19 +45,14 @@ def measured_accuracy(report: Report) -> Markup:
             rows.append(cells)
         first = entries[0].result
         tables.append(scrolled_table(f"{first.protocol}: {number(first.pairs)} pairs, {condition}", columns, rows))
-        missing = [at.reason for at in first.tar if at.fmr not in rates and at.reason]
-        if missing:
-            tables.append(
-                tag(
-                    "p",
-                    "No accept rate is given where the pairs do not carry it: " + "; ".join(missing) + ".",
-                    class_="said",
-                )
-            )
+        reasons += [at.reason for at in first.tar if at.fmr not in rates and at.reason]
     said = (
         "LFW's protocol: every fold is judged at the threshold that is best on the others; only the second picture "
         "of a pair is covered, the same for every network. Intervals: 95 %, from 1,000 draws of people."
     )
+    if reasons:
+        why = "; ".join(dict.fromkeys(reasons))
+        tables.append(tag("p", f"No accept rate is given where the pairs do not carry it: {why}.", class_="said"))
     return Markup(tag("p", said, class_="said") + "".join(tables))
 
 
@@ -103,7 +99,7 @@ def recorded_accuracy(report: Report) -> Markup | None:
         return None
     said = (
         "Mean ± standard deviation over folds, FP32, as recorded with each bundle when it was evaluated: not "
-        f"measured in this run. {'; '.join(accuracy_sizes(own))}"
+        f"measured in this run. {'; '.join(accuracy_sizes(own))}."
     )
     table = scrolled_table("Recorded in the bundles, %", ("network", *protocols), rows)
     return Markup(table + tag("p", said, class_="said"))
@@ -146,7 +142,7 @@ def pareto_fronts(report: Report) -> Markup:
     said = (
         "On the front is what no other network beats: none is as fast and as accurate and better in one of the two. "
         "Whiskers: up to p90 of the latency, and 95 % of the accuracy where it was measured now. Hollow: beaten. "
-        "Where the whiskers of two overlap, these pairs hardly tell them apart."
+        "Two networks are told apart more sharply on the same pairs, by edgeface evaluate A --against B."
     )
     table = scrolled_table("All points", columns, rows, text=4)
     return Markup(tag("div", *charts, class_="charts") + tag("p", said, class_="said") + table)

@@ -11,7 +11,7 @@ from edgeface.workflows.report.scale import Axis
 __all__ = ["Point", "Series", "chart", "marker"]
 
 WIDTH, HEIGHT = 440, 300
-LEFT, RIGHT, TOP, BOTTOM = 60, 14, 14, 46
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 46
 KINDS = 8
 """Colours and marks before they come again, then dashed."""
 MARKS = ("circle", "square", "up", "diamond", "down", "cross", "ring", "box")
@@ -35,6 +35,7 @@ class Series:
     """Points of one colour and mark."""
 
     name: str
+    """In the legend, which is left out where no series has one."""
     points: tuple[Point, ...]
     joined: bool = True
     marks: bool = True
@@ -146,7 +147,7 @@ def _grid(x: Axis, y: Axis) -> Markup:
 
 
 def _legend(series: Sequence[Series]) -> Markup | None:
-    if len(series) < 2:
+    if not any(entry.name for entry in series):
         return None
     entries = []
     for number, entry in enumerate(series):

@@ -97,7 +97,7 @@ def _measured(report: Report) -> dict[str, dict[int, float]]:
 def _against_ratio(title: str, what: str, curves: Sequence[Curve]) -> Markup:
     series = [
         Series(
-            curve.name,
+            "" if curve.name and what.startswith(curve.name) else curve.name,
             tuple(Point(x, y, f"{curve.name}: ratio {x:.3f}, {y:.2f}") for x, y in curve.points),
             joined=curve.joined,
         )
