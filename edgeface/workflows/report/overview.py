@@ -17,7 +17,7 @@ def at_a_glance(report: Report) -> Markup:
     timed = [at for at, row in enumerate(rows) if row.latency_ms]
     if timed:
         at = min(timed, key=lambda at: rows[at].latency_ms["p50"])
-        faster = f"{number(rows[at].speedup, 2)} times as fast as {names[0]}" if at else "the first row"
+        faster = f"{number(rows[at].speedup, 2)} times as fast as {names[0]}" if at else "p50 at batch 1"
         tiles.append(("Fastest", f"{number(rows[at].latency_ms['p50'], 1)} ms", names[at], faster))
     at = min(range(len(rows)), key=lambda at: rows[at].size_bytes)
     size = f"{number(rows[at].size_bytes / 1e6, 1)} MB"
