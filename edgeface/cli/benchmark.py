@@ -35,12 +35,28 @@ def benchmark(
     runs: Annotated[int, typer.Option(help="Timed rounds at batch 1.")] = 40,
     warmup: Annotated[int, typer.Option(help="Untimed rounds first.")] = 5,
     precision: Annotated[
-        str, typer.Option(help="fp32, fp16, int8, int8+fp16, or auto: fp16 for TensorRT, else fp32.")
+        str,
+        typer.Option(help="fp32, fp16, int8, int8+fp16, several by commas; or auto: fp16 for TensorRT, else fp32."),
     ] = "auto",
     mask: Annotated[str, typer.Option(help="Mask of the random-weight networks: decoder or none.")] = "decoder",
     width: Annotated[float, typer.Option(help="Width of the random-weight networks.")] = 1.0,
     no_build: NoBuild = False,
     out: Annotated[Path | None, typer.Option(help="Folder for benchmark.json, .md and the figures.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Folder for benchmark.html, one page that needs no network, and benchmark.json."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Report: identity folders of crops to judge bundles on.")
+    ] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Report: pairs of them in LFW's format.")] = None,
+    folds: Annotated[str | None, typer.Option(help="Report: folds to judge on, such as 6-10; default: all.")] = None,
+    occlusion: Annotated[
+        str, typer.Option(help="Report: what covers the second picture of a pair, each a condition.")
+    ] = "none,random,mask",
+    faces: Annotated[
+        Path | None, typer.Option(help="Report: identity folders of crops to show saliency on; default: drawn faces.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -49,8 +65,9 @@ def benchmark(
     import tempfile
     from dataclasses import replace
 
+    from edgeface.cli.benchmark_page import PageAsked, check_page, gather
     from edgeface.cli.claim import check_parent
-    from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, parameter_curves, random_subjects
+    from edgeface.workflows.benchmark import BenchmarkSettings, bundle_subjects, parameter_curves, random_rows
     from edgeface.workflows.benchmark import benchmark as measure
     from edgeface.workflows.benchmark_report import headline, sheets, write_report
     from edgeface_runtime.backends import backend_kind
@@ -60,8 +77,7 @@ def benchmark(
     output = Output(json, quiet)
     if out is not None and importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "plot")  # before the work
-    given = context.get_parameter_source("device")
-    if given is None or given.name != "COMMANDLINE":
+    if not _given(context, "device"):
         device = backend_kind(backend).device
     placed = place(backend, device, allow_cpu)
     output.fell_back(placed.facts())
@@ -79,40 +95,51 @@ def benchmark(
         asked=placed.asked,
         no_build=no_build,
     )
-    if out is not None:
-        if out.exists() and not out.is_dir():
-            raise InputError(f"--out {out} is a file: name a folder")
-        check_parent(out)
+    for flag, folder in (("--out", out), ("--report", report)):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InputError(f"{flag} {folder} is a file: name a folder")
+        if folder is not None:
+            check_parent(folder)
+    asked = PageAsked(
+        report, images, pairs, folds, occlusion if _given(context, "occlusion") else None, faces, no_build
+    )
+    test = check_page(asked, bool(bundles))
     if bundles:
         for flag in ("ratios", "mask", "width"):
-            source = context.get_parameter_source(flag)
-            if source is not None and source.name == "COMMANDLINE":
+            if _given(context, flag):
                 raise InputError(f"--{flag} is for networks with random weights: leave it out, or the bundles")
-        report = measure(bundle_subjects(bundles, settings), settings, weights="trained", note=output.note)
+    elif no_build and backend != "onnxruntime":
+        raise InputError("--no-build is for bundles: networks with random weights have no engine yet")
+    skipped: list[str] = []
+    if bundles:
+        subjects = bundle_subjects(bundles, settings, skipped.append, filters=report is not None)
+        for line in skipped:
+            output.note(line)
+        measured = measure(subjects, settings, weights="trained", note=output.note)
     else:
-        if no_build and backend != "onnxruntime":
-            raise InputError("--no-build is for bundles: networks with random weights have no engine yet")
         with tempfile.TemporaryDirectory(prefix="edgeface-") as work:
             shares = floats(ratios, "--ratios")
-            subjects = random_subjects(
-                shares,
-                Path(work),
-                mask=mask,
-                width=width,
-                precision=precision,
-                backend=placed.backend,
-                device=placed.device,
-                note=output.note,
-            )
-            report = replace(
+            subjects = random_rows(shares, Path(work), settings, mask=mask, width=width, note=output.note)
+            measured = replace(
                 measure(subjects, settings, weights="random", note=output.note),
                 parameters=parameter_curves(shares, mask, width),
             )
-    output.data(report.to_dict())
-    for sheet in sheets(report):
+    page = None if report is None else gather(measured, subjects, test, asked, skipped, output)
+    output.data(measured.to_dict() if page is None else page.to_dict())
+    for sheet in sheets(measured):
         output.table(sheet.title, sheet.columns, sheet.rows)
-    for line in headline(report):
+    for line in headline(measured):
         output.line(line)
     if out is not None:
-        for path in write_report(report, out):
+        for path in write_report(measured, out):
             output.wrote(path)
+    if page is not None and report is not None:
+        from edgeface.workflows.report import write_page
+
+        for path in write_page(page, report):
+            output.wrote(path)
+
+
+def _given(context: typer.Context, flag: str) -> bool:
+    source = context.get_parameter_source(flag)
+    return source is not None and source.name == "COMMANDLINE"

@@ -11,15 +11,20 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeface.workflows.benchmark_subjects import (
+    Subject,
+    bundle_subjects,
+    parameter_curves,
+    random_rows,
+    random_subjects,
+)
 from edgeface.workflows.machine import describe_machine
-from edgeface_runtime.align import CROP_SIZE
-from edgeface_runtime.backends import BACKENDS, runs_on_cpu
+from edgeface_runtime.backends import BACKENDS
 from edgeface_runtime.backends.allow_cpu import Placed
-from edgeface_runtime.bundle import EXPORTED
 from edgeface_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ __all__ = [
     "benchmark",
     "bundle_subjects",
     "parameter_curves",
+    "random_rows",
     "random_subjects",
 ]
 
@@ -59,7 +65,7 @@ class BenchmarkSettings:
     runs: int = 40
     """Timed rounds at batch 1; a batch of n gets runs / n of them, at least 5."""
     precision: str = "fp32"
-    """Which of a bundle's models."""
+    """Which of a bundle's models; several, joined by commas, are a row each."""
     fallback: str | None = None
     """Why this is not the backend and device that were asked for; None where it is."""
     asked: str = ""
@@ -76,24 +82,13 @@ class BenchmarkSettings:
             raise InputError(f"--batch must be at most {MAX_BATCH}, got {max(self.batches)}")
         if self.runs < 1 or self.warmup < 0 or self.threads < 0:
             raise InputError("--runs must be at least 1, --warmup and --threads at least 0")
+        if not self.precisions or len(set(self.precisions)) < len(self.precisions):
+            raise InputError(f"--precision takes each precision once, such as fp32,int8, got {self.precision!r}")
 
-
-@dataclass(frozen=True)
-class Subject:
-    """One network to measure."""
-
-    label: str
-    model: Path
-    """The file the backend opens."""
-    requested: float
-    achieved: float
-    parameters: int
-    macs: int
-    accuracy: tuple[dict[str, Any], ...] = ()
-    bundle: Path | None = None
-    """Where the model is from; None for one with random weights."""
-    size: tuple[int, int] = CROP_SIZE
-    """Height and width of its input."""
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """`precision`, taken apart."""
+        return tuple(part.strip() for part in self.precision.split(",") if part.strip())
 
 
 @dataclass(frozen=True)
@@ -113,8 +108,15 @@ class Row:
     speedup: float | None
     """Median latency of the first row over this row's, at the smallest batch."""
     not_faster: bool
-    """Not faster than the row before it, though it has fewer filters."""
+    """Not faster than the row before it of the same precision, though it has fewer filters."""
     accuracy: tuple[dict[str, Any], ...]
+    """Recorded in the bundle, each with its protocol."""
+    name: str = ""
+    """As the subject's, like the next four."""
+    precision: str = ""
+    masking: str = "none"
+    method: str = ""
+    filters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,111 +137,6 @@ class BenchmarkReport:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def random_subjects(
-    ratios: Sequence[float],
-    folder: Path,
-    *,
-    mask: str = "decoder",
-    width: float = 1.0,
-    precision: str = "fp32",
-    backend: str = "onnxruntime",
-    device: str = "auto",
-    note: Note = lambda _: None,
-) -> list[Subject]:
-    """Export a full-width network with random weights at every ratio (every group pruned alike) into `folder`.
-
-    INT8 is of the form that `backend` runs on `device`, calibrated on a few procedural faces, since speed does not
-    depend on ranges.
-    """
-    import torch
-
-    from edgeface.models import FaceNet, build_spec
-    from edgeface.pruning import prune
-    from edgeface.pruning.allocate import MAX_RATIO
-    from edgeface_export.onnx_export import export_onnx
-    from edgeface_export.precision import to_fp16
-
-    if precision not in EXPORTED:
-        raise InputError(f"unknown --precision {precision!r}: choose one of {', '.join(EXPORTED)}")
-    for ratio in ratios:
-        if not 0 <= ratio <= MAX_RATIO:
-            raise InputError(f"--ratios must lie between 0 and {MAX_RATIO}, got {ratio:g}")
-    torch.manual_seed(0)
-    dense = FaceNet(build_spec("iresnet50", width, mask=mask)).eval()
-    subjects = []
-    for ratio in ratios:
-        pruned = prune(dense, ratio)
-        path = folder / f"ratio_{ratio:g}.onnx"
-        note(f"exporting ratio {ratio:g}")
-        export_onnx(pruned.model, path)
-        if precision.startswith("int8"):
-            _to_int8(path, "cpu" if precision == "int8" and runs_on_cpu(backend, device) else "tensorrt")
-        if precision.endswith("fp16"):
-            to_fp16(path, path)
-        report = pruned.report
-        subjects.append(
-            Subject(f"{ratio:g}", path, ratio, report.achieved, report.after.parameters, report.after.macs)
-        )
-    return subjects
-
-
-def _to_int8(path: Path, form: Literal["cpu", "tensorrt"]) -> None:
-    from edgeface.data.sample import sample_faces
-    from edgeface_calibration.int8_ranges import measure_ranges
-    from edgeface_export.int8 import to_int8
-    from edgeface_export.parity import to_input
-
-    ranges = measure_ranges(path, [to_input(sample_faces(None, 4).crops)], "minmax")
-    to_int8(path, path, ranges, form)
-
-
-def parameter_curves(ratios: Sequence[float], mask: str, width: float) -> dict[str, list[tuple[float, int]]]:
-    """Parameters against ratio for both readings of the paper's head, counted; every group pruned alike."""
-    from edgeface.models import build_spec, count
-    from edgeface.pruning.allocate import allocate
-    from edgeface.pruning.groups import groups, resized
-
-    curves = {}
-    for head, name in (("flatten", "head: flatten, BN, linear, BN"), ("pool", "head: average pool, linear")):
-        spec = build_spec("iresnet50", width, head=head, mask=mask)
-        sizes = [resized(spec, allocate(groups(spec), ratio, 8, None)) for ratio in ratios]
-        curves[name] = [(ratio, count(size).parameters) for ratio, size in zip(ratios, sizes, strict=True)]
-    return curves
-
-
-def bundle_subjects(bundles: Sequence[Path], settings: BenchmarkSettings) -> list[Subject]:
-    """One subject a bundle, in the order of their ratios."""
-    from edgeface_runtime.bundle import open_bundle
-    from edgeface_runtime.signature import check_bundle_signature, required_key
-
-    key = required_key()
-    opened = [open_bundle(path, full=key is not None) for path in bundles]
-    if key is not None:
-        for bundle in opened:
-            check_bundle_signature(bundle, key)
-    ratios = [bundle.manifest.ratio.requested for bundle in opened]
-    names = [bundle.manifest.name for bundle in opened]
-    subjects = []
-    for path, bundle in zip(bundles, opened, strict=True):
-        manifest = bundle.manifest
-        alone = ratios.count(manifest.ratio.requested) == 1
-        name = manifest.name if names.count(manifest.name) == 1 else str(path)
-        subjects.append(
-            Subject(
-                f"{manifest.ratio.requested:g}" if alone else f"{manifest.ratio.requested:g} {name}",
-                bundle.model_path(bundle.variant(settings.precision, settings.backend, settings.device)),
-                manifest.ratio.requested,
-                manifest.ratio.achieved,
-                manifest.parameters,
-                manifest.macs,
-                tuple(dict(entry) for entry in manifest.accuracy),
-                bundle.source,
-                (manifest.input.height, manifest.input.width),
-            )
-        )
-    return sorted(subjects, key=lambda subject: subject.requested)
 
 
 def benchmark(
@@ -263,7 +160,7 @@ def benchmark(
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="edgeface-") as work:
         backends: list[Backend] = []
         for subject in subjects:
-            path = _compiled(subject, settings, Path(work), note)
+            path = _compiled(subject, replace(settings, precision=_precision(subject, settings)), Path(work), note)
             backends.append(
                 stack.enter_context(
                     open_backend(settings.backend, path, device=settings.device, threads=settings.threads)
@@ -273,14 +170,17 @@ def benchmark(
         for batch in settings.batches:
             note(f"timing batch {batch}")
             timings[batch] = _time(backends, [subject.size for subject in subjects], batch, settings)
-        rows = tuple(_row(subject, index, timings) for index, subject in enumerate(subjects))
         rows = tuple(
-            row if index == 0 else replace(row, not_faster=_slower(rows[index - 1], row))
-            for index, row in enumerate(rows)
+            _row(subject, index, timings, _precision(subject, settings)) for index, subject in enumerate(subjects)
         )
+        rows = tuple(replace(row, not_faster=_not_faster(rows[:index], row)) for index, row in enumerate(rows))
         placed = Placed(settings.backend, settings.device, settings.asked, settings.fallback)
         ran_on = {"precision": settings.precision, **backends[0].describe(), **placed.facts()}
         return BenchmarkReport(rows, weights, settings, ran_on, describe_machine(), caveat)
+
+
+def _precision(subject: Subject, settings: BenchmarkSettings) -> str:
+    return subject.precision or settings.precision
 
 
 def _compiled(subject: Subject, settings: BenchmarkSettings, work: Path, note: Note) -> Path:
@@ -340,7 +240,7 @@ def _call(backend: Backend, faces: Any) -> Callable[[], object]:
     return lambda: backend.run(faces)
 
 
-def _row(subject: Subject, index: int, timings: dict[int, list[Latency]]) -> Row:
+def _row(subject: Subject, index: int, timings: dict[int, list[Latency]], precision: str) -> Row:
     smallest = min(timings)
     first, own = timings[smallest][0], timings[smallest][index]
     single = timings.get(1)
@@ -358,8 +258,14 @@ def _row(subject: Subject, index: int, timings: dict[int, list[Latency]]) -> Row
         round(first.p50_ms / own.p50_ms, 3),
         False,
         subject.accuracy,
+        subject.name,
+        precision,
+        subject.masking,
+        subject.method,
+        subject.filters,
     )
 
 
-def _slower(before: Row, row: Row) -> bool:
-    return row.requested > before.requested and (row.speedup or 0) <= (before.speedup or 0)
+def _not_faster(earlier: Sequence[Row], row: Row) -> bool:
+    same = [other for other in earlier if other.precision == row.precision]
+    return bool(same) and row.requested > same[-1].requested and (row.speedup or 0) <= (same[-1].speedup or 0)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeface.workflows.benchmark import BenchmarkReport, Row
+from edgeface.workflows.benchmark_curves import error_growth, parameter_curves_of, speed_growth
 from edgeface.workflows.report_parts import new_figure, save_figure, table
 from edgeface_runtime.files import write_bytes, write_json
 
-__all__ = ["Sheet", "headline", "sheets", "write_report"]
+__all__ = ["Sheet", "accuracy_sizes", "headline", "sheets", "write_report"]
 
 
 NOISY = 0.2
@@ -59,10 +60,10 @@ def headline(report: BenchmarkReport) -> list[str]:
             f"noisy: at ratio {', '.join(noisy)} the middle half of the times spreads over more than {NOISY:.0%} of "
             "their median; is something else running?"
         )
-    return [*lines, *_sizes(report)]
+    return [*lines, *accuracy_sizes(report)]
 
 
-def _sizes(report: BenchmarkReport) -> list[str]:
+def accuracy_sizes(report: BenchmarkReport) -> list[str]:
     """How much each accuracy was measured on, where all rows agree."""
     found: dict[str, set[str]] = {}
     for row in report.rows:
@@ -133,9 +134,8 @@ def _figure(title: str, caveat: str) -> tuple[Any, Any]:
 def _figure_6(report: BenchmarkReport) -> Any:
     """Parameters against ratio, as the paper's figure 6."""
     figure, axes = _figure("Parameters against ratio (as figure 6 of the paper)", report.caveat)
-    rows = [(row.achieved, row.parameters) for row in report.rows]
-    for name, points in (report.parameters or {"parameters": rows}).items():
-        axes.plot([ratio for ratio, _ in points], [number / 1e6 for _, number in points], "o-", label=name)
+    for curve in parameter_curves_of(report):
+        axes.plot(*zip(*curve.points, strict=True), "o-" if curve.joined else "o", label=curve.name)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("parameters, M")
     axes.legend(fontsize=8)
@@ -145,26 +145,29 @@ def _figure_6(report: BenchmarkReport) -> Any:
 def _figure_7(report: BenchmarkReport) -> Any:
     """Growth of error and of speed against ratio 0, as the paper's figure 7."""
     figure, axes = _figure("Speed growth and error growth against ratio 0 (as figure 7 of the paper)", report.caveat)
-    ratios = [row.achieved for row in report.rows]
-    axes.plot(ratios, [100 * ((row.speedup or 1) - 1) for row in report.rows], "o-", label="speed growth")
+    speeds = speed_growth(report)
+    for number, curve in enumerate(speeds):
+        axes.plot(
+            *zip(*curve.points, strict=True),
+            "o-" if curve.joined else "o",
+            color=f"C{number}",
+            label=curve.name if len(speeds) == 1 else f"speed growth, {curve.name}",
+        )
     axes.set_ylabel("speed growth, %")
-    protocols = _protocols(report)
-    if not protocols:
+    errors = error_growth(report)
+    if not errors:
         axes.text(
             0.02, 0.98, "no accuracy was measured for these weights", transform=axes.transAxes, va="top", fontsize=8
         )
         return figure
     right = axes.twinx()
-    for number, protocol in enumerate(protocols):
-        points = [
-            (row.achieved, 100 * (1 - entry["accuracy"]))
-            for row in report.rows
-            for entry in row.accuracy
-            if entry["protocol"] == protocol
-        ]
-        base = points[0][1]
-        xs, ys = zip(*((ratio, error - base) for ratio, error in points), strict=True)
-        right.plot(xs, ys, "s--", color=f"C{number + 1}", label=f"error growth, {protocol}")
+    for number, curve in enumerate(errors, len(speeds)):
+        right.plot(
+            *zip(*curve.points, strict=True),
+            "s--" if curve.joined else "s",
+            color=f"C{number}",
+            label=f"error growth, {curve.name}",
+        )
     right.set_ylabel("error growth, points")
     lines = [*axes.get_lines(), *right.get_lines()]
     axes.legend(lines, [line.get_label() for line in lines], fontsize=8)
