@@ -90,10 +90,13 @@ def enroll(
     quiet: Quiet = False,
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
+    from edgeface_runtime.enrolling import enrollable
     from edgeface_runtime.files import make_parent
+    from edgeface_runtime.gallery_crops import said_folder
     from edgeface_runtime.gallery_open import is_server
 
     output = Output(json, quiet)
+    enrollable(name)
     is_new = not is_server(gallery) and not Path(gallery).exists()
     key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output, fresh=encrypt and is_new)
     if encrypt and key is None:
@@ -106,6 +109,7 @@ def enroll(
         # before the gallery is made, so that a bad picture leaves none
         faces = recognizer.prepare(images, largest, accept_poor)
         if keep_crops is not None:
+            said_folder(Path(gallery), keep_crops)
             make_parent(keep_crops / "crop.png")
             if key is not None:
                 output.note("the crops are kept as plain pictures, not encrypted")
@@ -113,7 +117,7 @@ def enroll(
             enrolment = recognizer.add(
                 people, name, images, faces, keep_crops=keep_crops, allow_duplicate=allow_duplicate
             )
-    output.wrote(people.place)
+    output.wrote(people.place, is_new or is_server(gallery))
     for face, image in zip(enrolment.faces, images, strict=True):
         _warn_of_quality(output, face, str(image))
     for same in enrolment.duplicates:

@@ -171,7 +171,7 @@ def import_(
         raise InputError(f"{gallery} is a new gallery and there is a key for it: give --encrypt, or no key")
     done = import_people(gallery, file, partial(Gallery, key=key))
     output.data(done.to_dict())
-    output.wrote(gallery)
+    output.wrote(gallery, is_new)
     output.line(f"{done.templates} templates of {done.people} people imported")
 
 

@@ -116,7 +116,7 @@ def rekey(
     new = key if encrypt else new_key(flags, output, not decrypt)
     with Gallery(gallery, key=None if encrypt else key) as store, bar("rows", quiet) as show:
         changed = store.rekey(new, show)
-    output.wrote(gallery)
+    output.wrote(gallery, new=False)
     output.data(changed.to_dict())
     rekeyed(output, gallery, changed)
     if not changed.erased:
