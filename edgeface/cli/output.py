@@ -14,7 +14,7 @@ import typer
 
 from edgeface.cli.table import cells, draw
 
-__all__ = ["Json", "Output", "Quiet", "printable"]
+__all__ = ["Json", "Output", "Quiet", "counted", "printable"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on stderr.")]
@@ -76,6 +76,11 @@ class Output:
                 lines += ["", *(f"{column + ':' if column else '':<12} {cell}" for column, cell in fields if cell)]
         text = "".join(line + "\n" for line in lines)
         sys.stdout.write(text if _fits("┏") else text.translate(PLAIN))
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 template`, `2 templates`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _fits(text: str) -> bool:

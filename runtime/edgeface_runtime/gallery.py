@@ -91,6 +91,9 @@ class Gallery(Closing):
             store.New(model_id or "", embedding_size or 0, features, origin=origin, also=also) if create else None,
         )
         self._large = LargeGallery(self.path)
+        self.erasure_pending: str | None = None
+        """Why an earlier deletion was still not erased when the gallery was opened; None: nothing was pending, or it
+        is done now."""
         try:
             with store.guarded(self.path):
                 self._file = store.FileId.of(self.path)
@@ -107,7 +110,7 @@ class Gallery(Closing):
                 changes.prepare(self._connection)
                 self._large.size = self.embedding_size
                 if "erasure_pending" in meta:
-                    self._finish_erasure(self._connection)
+                    self.erasure_pending = self._finish_erasure(self._connection)
         except BaseException:
             self.close()
             raise
