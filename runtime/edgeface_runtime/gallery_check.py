@@ -57,7 +57,7 @@ def check(path: Path) -> Report:
                 raise
         report.add("file", "damaged", f"SQLite cannot read it: {exc}")
         count_by_pages(report, path)
-    except sqlite3.DatabaseError as exc:
+    except store.UNREADABLE as exc:
         if not is_ours(path):
             raise ArtefactError(f"{path} is not a gallery: give the file edgeface enroll made") from exc
         report.add("file", "damaged", f"SQLite cannot read it: {exc}")
@@ -112,7 +112,7 @@ def _check_structure(connection: sqlite3.Connection, report: Report) -> None:
     try:
         found = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST})")]
         found += [str(tuple(row)) for row in connection.execute("PRAGMA foreign_key_check")]
-    except sqlite3.DatabaseError as exc:
+    except store.UNREADABLE as exc:
         found = [str(exc)]
     if found == ["ok"]:
         report.add("structure", "ok", "SQLite's integrity check")

@@ -12,6 +12,7 @@ from edgeface_runtime.gallery_features import unpack
 from edgeface_runtime.gallery_layout import ENCRYPTED_BY, digest
 from edgeface_runtime.gallery_report import Report
 from edgeface_runtime.gallery_salvage import salvage
+from edgeface_runtime.gallery_store import UNREADABLE
 from edgeface_runtime.gallery_templates import stack
 
 __all__ = ["bad_row", "check_templates", "count_by_pages", "rows_of", "text"]
@@ -58,7 +59,7 @@ def check_templates(
             report.templates += len(page) - len(bad)
             people.update(row[1] for row in page if row[0] not in bad)
         report.people = len(people)
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         count_by_pages(report, path)
         return
     _tell(report)

@@ -15,8 +15,10 @@ import pytest
 from edgeface_runtime import gallery_layout as layout
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.gallery_backup import backup, restore
 from edgeface_runtime.gallery_check import check
 from edgeface_runtime.gallery_index_file import index_path
+from edgeface_runtime.gallery_repair import repair
 from edgeface_runtime.gallery_report import Report
 
 MODEL = "a" * 64
@@ -302,3 +304,25 @@ def test_who_is_lost_is_named_where_sqlite_cannot_read(tmp_path: Path, damage: A
     report = check(path)
     assert {bad["id"]: bad["name"] for bad in report.bad} == lost and 40 in lost
     assert report.templates == len(rows) - len(lost)
+
+
+@pytest.mark.parametrize("quoted", [b"CREATE TABLE meta", b"CREATE INDEX templates_by_name"])
+def test_damage_that_sqlite_quotes_in_bytes_that_are_no_text(tmp_path: Path, damage: Any, quoted: bytes) -> None:
+    """Its message cannot be read then, and Python raises something else than an error of SQLite's."""
+    path, backup_file = tmp_path / "g.db", tmp_path / "b.db"
+    rows = damage.make(path)
+    backup(path, backup_file)
+    data = bytearray(path.read_bytes())
+    at = data.index(quoted) + quoted.index(b" ", 8) + 1
+    data[at] |= 0x80
+    path.write_bytes(data)
+    report = check(path)
+    assert not report.sound and "edgeface gallery repair" in report.advice and report.templates == len(rows)
+    with pytest.raises(ArtefactError, match="is damaged"):
+        Gallery(path)
+    with pytest.raises(ArtefactError, match="is damaged"):
+        backup(path, tmp_path / "no.db")
+    with pytest.raises(InputError, match="is not a backup"):
+        backup(backup_file, path)
+    assert not repair(path, tmp_path / "r.db").lost and check(tmp_path / "r.db").sound
+    assert restore(path, backup_file).templates == len(rows) and check(path).sound
