@@ -17,6 +17,7 @@ from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_check_beside import check_crops, check_index, check_log
 from edgeface_runtime.gallery_check_rows import bad_row, check_templates, count_by_pages, rows_of, text
+from edgeface_runtime.gallery_check_schema import check_schema
 from edgeface_runtime.gallery_files import beside, copies_left, is_sqlite, read_only
 from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
 from edgeface_runtime.gallery_manifest import content_of, read_manifest
@@ -87,6 +88,7 @@ def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
         if old:
             report.add("checksums", "note", "none, it is of version 1: edgeface gallery list adds them")
         else:
+            check_schema(connection, report, meta, features)
             _check_sealed(connection, report, meta, tables)
             _check_manifest(connection, report)
         check_log(connection, report.add, tables)

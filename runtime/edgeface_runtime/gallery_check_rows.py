@@ -24,12 +24,16 @@ Row = tuple[Any, ...]
 Shape = tuple[int, int, int]
 
 
+class NoText(bytes):
+    """What stands in a column as text and is none; not the same as those bytes, whose checksum it does not have."""
+
+
 def text(raw: bytes) -> str | bytes:
-    """Damaged text stays bytes, as in gallery_pages.py."""
+    """Text, or what is left of it: to those who open the gallery a template that is called text cannot be read."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return raw
+        return NoText(raw)
 
 
 def rows_of(connection: sqlite3.Connection, table: str) -> Iterator[list[Row]]:
