@@ -215,7 +215,7 @@ def _common_folder(images: Sequence[Path]) -> Path | None:
 def _rows(result: ImageResult, folder: Path | None) -> list[tuple[object, ...]]:
     picture = result.source if folder is None else Path(result.source).name
     if not result.faces:
-        return [(picture, "", result.message, "", "", "", "")]
+        return [(picture, "", result.message.replace(result.source, picture), "", "", "", "")]
     rows: list[tuple[object, ...]] = []
     for number, face in enumerate(result.faces):
         best = f"{face.candidates[0].score:.4f}" if face.candidates else ""

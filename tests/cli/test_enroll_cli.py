@@ -57,6 +57,7 @@ def test_one_folder_of_pictures_is_said_once(cli: Cli, chain: Any, tmp_path: Pat
     title, *rows = done.out.splitlines()
     assert title.endswith(f"; pictures of {tmp_path}")
     assert [row.split("│")[1].strip() for row in rows if "│" in row] == ["a.png", "b.png"]
+    assert rows[-2].split("│")[3].strip() == "b.png is not a JPEG, PNG, BMP or WebP picture"
     done = cli(*look, tmp_path / "a.png", chain.photo)
     assert str(tmp_path / "a.png") in done.out and str(chain.photo) in done.out and "pictures of" not in done.out
     done = cli(*look, tmp_path / "b.png", tmp_path / "none.png")
