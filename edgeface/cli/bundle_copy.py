@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def copy(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar, or default.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder or .tar, or `default`.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Copy: a folder, or one file ending in .tar.")],
     precision: Annotated[
         str, typer.Option(help="Precisions to add: fp16, int8, int8+fp16, or several; default: as it is.")

@@ -9,7 +9,7 @@ import typer
 
 from edgeface.cli.device import AllowCpu, Backend, Device, Precision, Threads
 from edgeface.cli.engine import NoBuild, Signed, builder
-from edgeface.cli.output import Json, Output, Quiet
+from edgeface.cli.output import Json, Output, Quiet, counted
 from edgeface.cli.parse import floats, words
 from edgeface.cli.precisions import Calibration, Count, Method, Pairs, int8_settings, show_precisions
 from edgeface.cli.signature import signature_gone
@@ -37,8 +37,8 @@ def threshold(
     ] = None,
     draws: Annotated[int, typer.Option(help="Galleries drawn to measure --fpir.")] = 5,
     conditions: Annotated[
-        str, typer.Option(help="A threshold for each: clean, and what covers the probe: clean,mask,random.")
-    ] = "",
+        str | None, typer.Option(help="A threshold for each: clean, and what covers the probe: clean,mask,random.")
+    ] = None,
     faces: Annotated[int, typer.Option(help="Use at most this many faces.")] = 2000,
     occlusion: Annotated[
         str, typer.Option(help="The one condition, where --conditions gives none: none, random, mask, ...")
@@ -63,11 +63,14 @@ def threshold(
     from edgeface.evaluation.open_matcher import open_matcher
     from edgeface.evaluation.threshold import calibrate_threshold
     from edgeface.evaluation.threshold_store import check_storable, store_thresholds
+    from edgeface_runtime.errors import InputError
     from edgeface_runtime.signature import is_signed
 
     output = Output(json, quiet)
     rates = floats(fmr, "--fmr")
     alarms = () if fpir == "none" else floats(fpir, "--fpir")
+    if gallery_size is not None and not alarms:
+        raise InputError("--gallery-size is of the galleries that measure --fpir: give that too, or leave it out")
     check_storable(bundle)
     covers = conditions_of(conditions, occlusion, seed)
     if plot is not None:
@@ -99,6 +102,8 @@ def threshold(
             draws=draws,
             progress=progress,
         )
+    if result.skipped:
+        output.note(f"{counted(len(result.skipped), 'file')} left out, first {result.skipped[0]}")
     if plot is not None:
         plot_det(result, plot)
         output.wrote(plot)

@@ -90,10 +90,13 @@ def enroll(
     quiet: Quiet = False,
 ) -> None:
     """Add a person to a gallery, one template a picture; all pictures or none."""
+    from edgeface_runtime.enrolling import enrollable
     from edgeface_runtime.files import make_parent
+    from edgeface_runtime.gallery_crops import said_folder
     from edgeface_runtime.gallery_open import is_server
 
     output = Output(json, quiet)
+    enrollable(name)
     is_new = not is_server(gallery) and not Path(gallery).exists()
     key = gallery_key(KeyFlags(key_file, key_env, passphrase, passphrase_file), output, fresh=encrypt and is_new)
     if encrypt and key is None:
@@ -106,6 +109,7 @@ def enroll(
         # before the gallery is made, so that a bad picture leaves none
         faces = recognizer.prepare(images, largest, accept_poor)
         if keep_crops is not None:
+            said_folder(Path(gallery), keep_crops)
             make_parent(keep_crops / "crop.png")
             if key is not None:
                 output.note("the crops are kept as plain pictures, not encrypted")
@@ -113,7 +117,7 @@ def enroll(
             enrolment = recognizer.add(
                 people, name, images, faces, keep_crops=keep_crops, allow_duplicate=allow_duplicate
             )
-    output.wrote(people.place)
+    output.wrote(people.place, is_new or is_server(gallery))
     for face, image in zip(enrolment.faces, images, strict=True):
         _warn_of_quality(output, face, str(image))
     for same in enrolment.duplicates:
@@ -167,15 +171,19 @@ def identify(
             output.note(f"note: {index['note']}")
         results = [recognizer.identify(image, people, top, threshold) for image in images]
     for result in results:
+        if result.status == "unreadable" and any(other.status != "unreadable" for other in results):
+            output.note(f"warning: {result.message}")
         for number, face in enumerate(result.faces):
             _warn_of_quality(output, face, f"{result.source}, face {number + 1}")
     stale = [result.gallery for result in results if result.gallery and result.gallery.copy_of]
     say_stale(stale[0] if stale else None)
     output.data([result.to_dict() for result in results])
     if all(result.status == "unreadable" for result in results):
-        more = f" (nor can the other {len(results) - 1})" if len(results) > 1 else ""
-        raise ImageError(results[0].message + more)
-    output.table(_decided_by(results), IDENTIFY_COLUMNS, [row for result in results for row in _rows(result)])
+        more = f"none of {len(results)} pictures can be read, first: " if len(results) > 1 else ""
+        raise ImageError(more + results[0].message)
+    folder = _common_folder(images)
+    title = _decided_by(results) + (f"; pictures of {folder}" if folder else "")
+    output.table(title, IDENTIFY_COLUMNS, [row for result in results for row in _rows(result, folder)])
     refused = [result.message for result in results if result.status == "refused"]
     if refused:
         raise InputError(refused[0])
@@ -198,9 +206,16 @@ def _warn_of_quality(output: Output, face: FaceResult, where: str) -> None:
         output.note(f"warning: {where}: poor quality: {', '.join(face.quality.reasons)}")
 
 
-def _rows(result: ImageResult) -> list[tuple[object, ...]]:
+def _common_folder(images: Sequence[Path]) -> Path | None:
+    """The folder all pictures lie in, said once instead of in every row; None: they lie in several, or here."""
+    folders = {image.parent for image in images}
+    return folders.pop() if len(folders) == 1 and folders != {Path()} else None
+
+
+def _rows(result: ImageResult, folder: Path | None) -> list[tuple[object, ...]]:
+    picture = result.source if folder is None else Path(result.source).name
     if not result.faces:
-        return [(result.source, "", result.message, "", "", "", "")]
+        return [(picture, "", result.message.replace(result.source, picture), "", "", "", "")]
     rows: list[tuple[object, ...]] = []
     for number, face in enumerate(result.faces):
         best = f"{face.candidates[0].score:.4f}" if face.candidates else ""
@@ -209,7 +224,7 @@ def _rows(result: ImageResult) -> list[tuple[object, ...]]:
         )
         covered = _covered(face)
         box = " ".join(f"{value:.0f}" for value in face.box)
-        rows.append((result.source, number + 1, face.match or face.note or "unknown", best, others, covered, box))
+        rows.append((picture, number + 1, face.match or face.note or "unknown", best, others, covered, box))
     return rows
 
 

@@ -31,6 +31,7 @@ def list_people(
     quiet: Quiet = False,
 ) -> None:
     """List the people of a gallery."""
+    from edgeface_runtime.gallery import Gallery
     from edgeface_runtime.gallery_open import open_gallery
 
     output = Output(json, quiet)
@@ -38,6 +39,8 @@ def list_people(
     with open_gallery(gallery, cache=cache, key=key) as store:
         people = store.people()
         say_stale(store.source())
+        if isinstance(store, Gallery) and store.erasure_pending is not None:
+            output.note(f"erasure pending: {store.erasure_pending}")
     output.data([person.to_dict() for person in people])
     output.table(store.place, ("name", "templates"), [(person.name, person.templates) for person in people])
 

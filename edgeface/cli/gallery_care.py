@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
 from edgeface.cli.device import AllowCpu, Backend, Device, Precision, Threads
 from edgeface.cli.engine import NoBuild, Signed, builder
 from edgeface.cli.gallery_key import KeyEnv, KeyFile, KeyFlags, Passphrase, PassphraseFile, gallery_key
-from edgeface.cli.output import Json, Output, Quiet
+from edgeface.cli.output import Json, Output, Quiet, counted
 
 __all__ = ["register"]
 
 MOST = 20
 """Rows and people listed; `--json` has all."""
 GalleryFile = Annotated[Path, typer.Option("--gallery", help="Gallery file (.db).")]
+
+
+class _Some(Protocol):
+    @property
+    def templates(self) -> int: ...
+    @property
+    def people(self) -> int: ...
+
+
+def _whose(some: _Some) -> str:
+    return f"{counted(some.templates, 'template')} of {counted(some.people, 'person', 'people')}"
 
 
 def register(app: typer.Typer) -> None:
@@ -65,12 +76,12 @@ def repair(
     done = save(gallery, target)
     output.data(done.to_dict())
     output.wrote(Path(done.path))
-    output.note(f"the damaged file is {done.kept}")
+    output.note(f"the file as it was is {done.kept}: remove it when you no longer need it")
     if not done.verified:
         output.note("it is of version 1, whose rows have no checksums: small changes in templates cannot be told")
     if done.erased:
-        output.note(f"{done.erased} templates of deleted people were left out")
-    output.line(f"{done.templates} templates of {done.people} people saved, {len(done.lost)} lost")
+        output.note(f"left out: {counted(done.erased, 'template')} of people who were deleted")
+    output.line(f"{_whose(done)} saved, {len(done.lost)} lost")
     for lost in done.lost[:MOST]:
         output.line(f"lost: row {lost.id}" + ("" if lost.name is None else f", {lost.name}"))
     if len(done.lost) > MOST:
@@ -92,7 +103,7 @@ def backup(
     manifest = copy(gallery, out)
     output.data(manifest.to_dict())
     output.wrote(out)
-    output.line(f"{manifest.templates} templates of {manifest.people} people, checked")
+    output.line(f"{_whose(manifest)}, checked")
 
 
 def restore(
@@ -113,7 +124,7 @@ def restore(
         output.note(f"the gallery that was there is {done.kept}: remove it when you no longer need it")
     if done.unknown is not None:
         output.note(f"warning: {done.unknown}: delete again whom you have deleted since the backup")
-    line = f"{done.templates} templates of {done.people} people restored"
+    line = f"{_whose(done)} restored"
     output.line(line + (f", {done.erased_again} deleted again" if done.erased_again else ""))
 
 
@@ -138,7 +149,7 @@ def export(
     output.data(done.to_dict())
     output.wrote(out)
     output.note("it is not encrypted: whoever has it has the templates, and deleting somebody does not change it")
-    output.line(f"{done.templates} templates of {done.people} people exported")
+    output.line(f"{_whose(done)} exported")
 
 
 def import_(
@@ -171,8 +182,8 @@ def import_(
         raise InputError(f"{gallery} is a new gallery and there is a key for it: give --encrypt, or no key")
     done = import_people(gallery, file, partial(Gallery, key=key))
     output.data(done.to_dict())
-    output.wrote(gallery)
-    output.line(f"{done.templates} templates of {done.people} people imported")
+    output.wrote(gallery, is_new)
+    output.line(f"{_whose(done)} imported")
 
 
 def migrate(
@@ -225,9 +236,7 @@ def migrate(
         done = enrol_anew(old, recognizer, out, crops, key, show)
     output.data(done.to_dict())
     output.wrote(out)
-    output.line(
-        f"{done.templates} templates of {done.people} people migrated, {len(done.left_out)} templates left out"
-    )
+    output.line(f"{_whose(done)} migrated, {counted(len(done.left_out), 'template')} left out")
     for left in done.left_out[:MOST]:
         output.line(f"{left.name}: {left.why}")
     if done.missing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeface.cli.gallery_key import KeyEnv, KeyFile, KeyFlags, Passphrase, PassphraseFile, gallery_key
-from edgeface.cli.output import Json, Output, Quiet
+from edgeface.cli.output import Json, Output, Quiet, counted
 from edgeface_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def new_key(flags: KeyFlags, output: Output, wanted: bool) -> GalleryKey | None:
 def rekeyed(output: Output, gallery: Path, changed: Rekeyed) -> None:
     """Say what became of the key."""
     what = "encrypted by the new key" if changed.encrypted else "not encrypted any more"
-    output.line(f"{gallery}: {changed.people} people, {what}")
+    output.line(f"{gallery}: {counted(changed.people, 'person', 'people')}, {what}")
     if changed.encrypted:
         output.note("copies of the file made before, backups too, are as they were: destroy them, or the old key")
 
@@ -116,7 +116,7 @@ def rekey(
     new = key if encrypt else new_key(flags, output, not decrypt)
     with Gallery(gallery, key=None if encrypt else key) as store, bar("rows", quiet) as show:
         changed = store.rekey(new, show)
-    output.wrote(gallery)
+    output.wrote(gallery, new=False)
     output.data(changed.to_dict())
     rekeyed(output, gallery, changed)
     if not changed.erased:

@@ -14,10 +14,14 @@ import typer
 
 from edgeface.cli.table import cells, draw
 
-__all__ = ["Json", "Output", "Quiet", "printable"]
+__all__ = ["Json", "Output", "Quiet", "counted", "printable"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on stderr.")]
+
+
+PLAIN = str.maketrans("┏┳┓┡╇┩└┴┘━─┃│", "+++++++++--||")
+"""A table's lines where stdout cannot write them."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,19 @@ class Output:
         if reason is not None:
             sys.stderr.write(printable(f"no GPU ({reason}): running on the CPU, as --allow-cpu permits") + "\n")
 
-    def wrote(self, path: Path | str) -> None:
-        """Say what was written."""
-        self.note(f"wrote {path}")
+    def wrote(self, path: Path | str, new: bool = True) -> None:
+        """Say what was written; what was there before and was added to or changed is no `new` file."""
+        self.note(f"{'wrote' if new else 'updated'} {path}")
 
     def data(self, data: Any) -> None:
         """The result as JSON on stdout, when --json was given."""
         if self.as_json:
-            sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(_json(data, indent=2) + "\n")
 
     def record(self, data: Any) -> None:
         """One of many results as one line of JSON on stdout, at once, when --json was given."""
         if self.as_json:
-            sys.stdout.write(json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n")
+            sys.stdout.write(_json(data, separators=(",", ":")) + "\n")
             sys.stdout.flush()
 
     def line(self, text: str) -> None:
@@ -70,7 +74,28 @@ class Output:
             for row in shown:
                 fields = zip(columns, row, strict=True)
                 lines += ["", *(f"{column + ':' if column else '':<12} {cell}" for column, cell in fields if cell)]
-        sys.stdout.write("".join(line + "\n" for line in lines))
+        text = "".join(line + "\n" for line in lines)
+        sys.stdout.write(text if _fits("┏") else text.translate(PLAIN))
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 template`, `2 templates`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _fits(text: str) -> bool:
+    """Whether stdout can write it: not every terminal's or pipe's encoding is UTF-8."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json(data: Any, **style: Any) -> str:
+    """As JSON; what stdout cannot write, such as a file's name that is no text, by JSON's own escapes."""
+    text = json.dumps(data, ensure_ascii=False, **style)
+    return text if _fits(text) else json.dumps(data, **style)
 
 
 def printable(text: str) -> str:

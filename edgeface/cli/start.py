@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -69,6 +70,8 @@ def run() -> None:
     try:
         if sys.stdout is None:  # closed by the caller: there is nowhere to put a result
             raise InputError("standard output is closed")
+        if isinstance(sys.stdout, io.TextIOWrapper):  # letters that the terminal's encoding lacks are no error
+            sys.stdout.reconfigure(errors="backslashreplace")
         _app()()
         sys.stdout.flush()
     except BrokenPipeError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["conditions_of", "show_thresholds"]
 
 
-def conditions_of(conditions: str, occlusion: str, seed: int) -> list[Occlusion | None]:
+def conditions_of(conditions: str | None, occlusion: str, seed: int) -> list[Occlusion | None]:
     """The covers of --conditions, else the one of --occlusion; None is clean.
 
     Raises:
@@ -26,9 +26,11 @@ def conditions_of(conditions: str, occlusion: str, seed: int) -> list[Occlusion 
     from edgeface_runtime.decision import CLEAN
     from edgeface_runtime.errors import InputError
 
+    if conditions is not None and not words(conditions):
+        raise InputError("--conditions is empty: name some, as clean,mask, or leave it out")
     if conditions and occlusion != "none":
         raise InputError("--conditions and --occlusion say the same: give one of them")
-    names = words(conditions) or (CLEAN if occlusion == "none" else occlusion,)
+    names = words(conditions or "") or (CLEAN if occlusion == "none" else occlusion,)
     for name in names if conditions else ():
         if name not in (CLEAN, *KINDS):
             raise InputError(

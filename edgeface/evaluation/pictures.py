@@ -74,10 +74,11 @@ def read_landmarks(folder: Path) -> dict[str, Points] | None:
     return found
 
 
-def _advice(size: tuple[int, int], template: Template | None) -> str:
+def _advice(size: tuple[int, int], template: Template | None, may_align: bool) -> str:
     """What makes crops of a network's size."""
     if size == CROP_SIZE:
-        return f"run `{align_command(size, template=template)}` first, or give --align"
+        more = ", or give --align" if may_align else ""
+        return f"run `{align_command(size, template=template)}` first{more}"
     return f"make them of the photographs with {align_command(size, 'PHOTOS CROPS', template)}"
 
 
@@ -89,6 +90,7 @@ class Pictures(Closing):
         size: (height, width) of the network's input.
         template: five points (x, y), pixels, onto which its faces are aligned; None: not said.
         detect: pictures are photographs: find the largest central face and align it; else they are crops already.
+            None: they are, and the user has no --align to say otherwise.
         min_face: smallest face to look for, pixels.
 
     Raises:
@@ -101,7 +103,7 @@ class Pictures(Closing):
         size: tuple[int, int] = CROP_SIZE,
         template: Template | None = None,
         *,
-        detect: bool = False,
+        detect: bool | None = None,
         min_face: int = 40,
     ) -> None:
         if detect and template is None and size != CROP_SIZE:
@@ -112,6 +114,7 @@ class Pictures(Closing):
         self.root, self.size = root, size
         self._given = template
         self.template: Points = template_for(size) if template is None else np.array(template)
+        self._may_align = detect is not None
         self._landmarks = None if detect else read_landmarks(root)
         self._detector = Detector(min_face=min_face) if detect else None
         self._min_face = min_face
@@ -192,7 +195,7 @@ class Pictures(Closing):
         if crop.shape[:2] != self.size:
             raise InputError(
                 f"{path} is {crop.shape[1]}x{crop.shape[0]}, not a crop of {self.size[1]} wide, {self.size[0]} high: "
-                + _advice(self.size, self._given)
+                + _advice(self.size, self._given, self._may_align)
             )
         if self._given is not None:
             check_template(path, self.size, self._given)

@@ -87,7 +87,8 @@ def calibrate_threshold(
     if len(set(names)) < len(names) or not names:
         raise InputError(f"--conditions names none, or one twice: {', '.join(names) or 'none'}")
     matcher = PlainMatcher(system) if isinstance(system, Embedder) else system
-    samples = scan(images).samples
+    folder = scan(images)
+    samples = folder.samples
     chosen = sorted(np.random.default_rng(seed).permutation(len(samples))[:limit])
     paths = [samples[index][0] for index in chosen]
     labels = np.array([samples[index][1] for index in chosen])
@@ -138,6 +139,7 @@ def calibrate_threshold(
         data=images.resolve().name,
         seed=seed,
         ran_on=matcher.describe(),
+        skipped=tuple(f"{entry.path}: {entry.reason}" for entry in folder.skipped),
     )
 
 

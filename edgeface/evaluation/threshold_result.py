@@ -77,6 +77,8 @@ class ThresholdResult:
     seed: int
     ran_on: dict[str, Any]
     """What really ran."""
+    skipped: tuple[str, ...] = ()
+    """Files of the data that are called pictures and are none, each with why."""
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from edgeface_export.bundle_place import bundle_folder, check_place
 from edgeface_runtime.bundle import Bundle, Manifest, read_manifest
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from edgeface_runtime.shipped import PAPERS
 
 if TYPE_CHECKING:
     from edgeface_export.int8_export import Int8Settings
@@ -29,6 +30,8 @@ def copy_bundle(
     overwrite: bool = False,
 ) -> Manifest:
     """Copy an open bundle to `out`, a folder or a `.tar`, with its signature where nothing changes.
+
+    Licence and card that lie beside a folder go with a copy that is one; a `.tar` holds what the manifest names.
 
     Args:
         precisions: to make besides; needs `judging`, and `int8` where one of them is.
@@ -49,6 +52,9 @@ def copy_bundle(
                 continue
             (whole / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / name, whole / name)
+        for name in PAPERS:
+            if (source.folder / name).is_file():
+                shutil.copyfile(source.folder / name, folder / name)
         if more and judging is not None:
             from edgeface_export.add_precisions import add_precisions
 

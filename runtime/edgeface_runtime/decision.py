@@ -12,7 +12,7 @@ not know this part decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,15 +119,23 @@ def choose(table: Conditions, covered: bool | None) -> Chosen:
             measured, the strictest threshold decides.
     """
     fitting = {name: value for name, value in table.items() if covered is not None and (name != CLEAN) == covered}
-    measured = " and ".join(table)
+    measured = _listed(table)
     if len(table) == 1:
         only = next(iter(table))
         return Chosen(table[only], "" if only == CLEAN else f"measured with {only}")
     if covered is None:
-        return Chosen(max(table.values()), f"the strictest of {measured}, since nothing tells what covers a face")
+        return Chosen(
+            max(table.values()), f"the strictest of {measured}: no calibrated measure tells whether a face is covered"
+        )
     seen = "covered" if covered else "not covered"
     if not fitting:
         return Chosen(max(table.values()), f"the strictest of {measured}, for a face that is {seen}")
     if len(fitting) == 1:
         return Chosen(next(iter(fitting.values())), f"that of {next(iter(fitting))}, for a face that is {seen}")
-    return Chosen(max(fitting.values()), f"the strictest of {' and '.join(fitting)}, for a face that is {seen}")
+    return Chosen(max(fitting.values()), f"the strictest of {_listed(fitting)}, for a face that is {seen}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """`clean, mask and random`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeface_runtime.errors import FaceError
+from edgeface_runtime.errors import FaceError, InputError
 from edgeface_runtime.gallery_like import GalleryLike
-from edgeface_runtime.gallery_results import person_name
+from edgeface_runtime.gallery_results import checked_name, person_name
 from edgeface_runtime.results import Duplicate, FaceResult, Threshold
 
-__all__ = ["find_duplicates", "refuse_poor"]
+__all__ = ["enrollable", "find_duplicates", "refuse_poor"]
+
+STRANGER = "unknown"
+"""What a face is called that matches nobody."""
+
+
+def enrollable(name: str) -> str:
+    """A name as the gallery keeps it, where somebody can be enrolled under it.
+
+    Raises:
+        InputError: empty, too long, not printable, or what a stranger is called.
+    """
+    spelt = checked_name(name)
+    if spelt.lower() == STRANGER:
+        raise InputError(f"cannot enrol the name {spelt!r}: it is what a face that matches nobody is called")
+    return spelt
 
 
 def refuse_poor(face: FaceResult, where: str) -> None:

@@ -35,8 +35,10 @@ from edgeface_runtime.gallery_results import (
     GallerySource,
     Person,
     checked_name,
+    is_text,
     person_name,
     rank,
+    source_text,
 )
 from edgeface_runtime.gallery_rows import NewRows
 from edgeface_runtime.gallery_search import INDEX_FROM, LargeGallery, Progress
@@ -83,12 +85,15 @@ class Gallery(Closing):
         self._matrix: tuple[tuple[int, int], list[str], Floats] | None = None
         self._masked = MaskedTemplates()
         self._writes = 0
-        self._large = LargeGallery(self.path)
         also = None if key is None else partial(make_encrypted, key=key, path=self.path)
         self._connection: sqlite3.Connection | None = store.connect(
             self.path,
             store.New(model_id or "", embedding_size or 0, features, origin=origin, also=also) if create else None,
         )
+        self._large = LargeGallery(self.path)
+        self.erasure_pending: str | None = None
+        """Why an earlier deletion was still not erased when the gallery was opened; None: nothing was pending, or it
+        is done now."""
         try:
             with store.guarded(self.path):
                 self._file = store.FileId.of(self.path)
@@ -105,7 +110,7 @@ class Gallery(Closing):
                 changes.prepare(self._connection)
                 self._large.size = self.embedding_size
                 if "erasure_pending" in meta:
-                    self._finish_erasure(self._connection)
+                    self.erasure_pending = self._finish_erasure(self._connection)
         except BaseException:
             self.close()
             raise
@@ -188,7 +193,7 @@ class Gallery(Closing):
             return []
         rows = units(templates, self.embedding_size)
         packed = self._packed(features)
-        given = sources if sources is not None else [""] * len(rows)
+        given = [""] * len(rows) if sources is None else [source_text(source) for source in sources]
         new = NewRows([spelt[name] for name in names], [row.tobytes() for row in rows], given, _now(), packed)
         with self._lock, store.guarded(self.path):
             connection = self._open()
@@ -235,7 +240,9 @@ class Gallery(Closing):
                     raise InputError(
                         f"gallery {self.path} has no template {template_id}: give an id that enroll returned"
                     )
-                self._rows.update(connection, template_id, NewRows([name], [unit], [source], _now(), packed))
+                self._rows.update(
+                    connection, template_id, NewRows([name], [unit], [source_text(source)], _now(), packed)
+                )
                 seal(connection, "templates", template_id, template_id)
                 kept.let_go(connection, template_id)
                 changes.trim(connection)
@@ -261,7 +268,7 @@ class Gallery(Closing):
         with self._lock, store.guarded(self.path):
             connection = self._open()
             with store.transaction(connection):
-                removed = self._rows.delete(connection, given)
+                removed = self._rows.delete(connection, given) if is_text(given) else 0
                 if removed:
                     changes.trim(connection)
                     self._note_erasure(connection)

@@ -97,7 +97,7 @@ def _copy(source: sqlite3.Connection, temporary: Path) -> None:
 def _may_be_replaced(out: Path) -> None:
     if not os.path.lexists(out):
         return
-    with contextlib.suppress(OSError, sqlite3.DatabaseError):
+    with contextlib.suppress(OSError, *store.UNREADABLE):
         if out.is_file() and is_sqlite(out):
             with closing(read_only(out)) as connection:
                 if read_manifest(connection) is not None:
@@ -199,7 +199,7 @@ def _before(path: Path, backup_: sqlite3.Connection) -> _Before:
             other = dict(backup_.execute("SELECT key, value FROM meta").fetchall())
             unknown = REKEYED if (ENCRYPTED_BY in other) != (ENCRYPTED_BY in meta) else None
             return _Before(meta["gallery_id"], meta[MARK_SALT], marks(connection), gone, last, unknown)
-    except sqlite3.DatabaseError as exc:
+    except store.UNREADABLE as exc:
         if "locked" in str(exc):
             raise InputError(f"gallery {path} is open elsewhere: stop what uses it, then try again") from exc
         return _from_damaged(path)
@@ -217,7 +217,7 @@ def _gone(connection: sqlite3.Connection, backup_: sqlite3.Connection) -> list[i
             return []
         there = {row[0] for row in connection.execute("SELECT id FROM templates WHERE id <= ?", (then.last_id,))}
         return [row_id for row_id in changes.changed_since(connection, then) if row_id not in there]
-    except (sqlite3.DatabaseError, TypeError):  # no log of changes
+    except (*store.UNREADABLE, TypeError):  # no log of changes
         return []
 
 

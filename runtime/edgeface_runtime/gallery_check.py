@@ -17,6 +17,7 @@ from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_check_beside import check_crops, check_index, check_log
 from edgeface_runtime.gallery_check_rows import bad_row, check_templates, count_by_pages, rows_of, text
+from edgeface_runtime.gallery_check_schema import check_schema
 from edgeface_runtime.gallery_files import beside, copies_left, is_sqlite, read_only
 from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
 from edgeface_runtime.gallery_manifest import content_of, read_manifest
@@ -57,7 +58,7 @@ def check(path: Path) -> Report:
                 raise
         report.add("file", "damaged", f"SQLite cannot read it: {exc}")
         count_by_pages(report, path)
-    except sqlite3.DatabaseError as exc:
+    except store.UNREADABLE as exc:
         if not is_ours(path):
             raise ArtefactError(f"{path} is not a gallery: give the file edgeface enroll made") from exc
         report.add("file", "damaged", f"SQLite cannot read it: {exc}")
@@ -87,6 +88,7 @@ def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
         if old:
             report.add("checksums", "note", "none, it is of version 1: edgeface gallery list adds them")
         else:
+            check_schema(connection, report, meta, features)
             _check_sealed(connection, report, meta, tables)
             _check_manifest(connection, report)
         check_log(connection, report.add, tables)
@@ -112,7 +114,7 @@ def _check_structure(connection: sqlite3.Connection, report: Report) -> None:
     try:
         found = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST})")]
         found += [str(tuple(row)) for row in connection.execute("PRAGMA foreign_key_check")]
-    except sqlite3.DatabaseError as exc:
+    except store.UNREADABLE as exc:
         found = [str(exc)]
     if found == ["ok"]:
         report.add("structure", "ok", "SQLite's integrity check")

@@ -12,6 +12,7 @@ from edgeface_runtime.gallery_features import unpack
 from edgeface_runtime.gallery_layout import ENCRYPTED_BY, digest
 from edgeface_runtime.gallery_report import Report
 from edgeface_runtime.gallery_salvage import salvage
+from edgeface_runtime.gallery_store import UNREADABLE
 from edgeface_runtime.gallery_templates import stack
 
 __all__ = ["bad_row", "check_templates", "count_by_pages", "rows_of", "text"]
@@ -23,12 +24,16 @@ Row = tuple[Any, ...]
 Shape = tuple[int, int, int]
 
 
+class NoText(bytes):
+    """What stands in a column as text and is none; not the same as those bytes, whose checksum it does not have."""
+
+
 def text(raw: bytes) -> str | bytes:
-    """Damaged text stays bytes, as in gallery_pages.py."""
+    """Text, or what is left of it: to those who open the gallery a template that is called text cannot be read."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return raw
+        return NoText(raw)
 
 
 def rows_of(connection: sqlite3.Connection, table: str) -> Iterator[list[Row]]:
@@ -58,7 +63,7 @@ def check_templates(
             report.templates += len(page) - len(bad)
             people.update(row[1] for row in page if row[0] not in bad)
         report.people = len(people)
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         count_by_pages(report, path)
         return
     _tell(report)

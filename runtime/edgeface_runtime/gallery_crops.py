@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import flush
 from edgeface_runtime.gallery_layout import seal
+from edgeface_runtime.gallery_results import is_text
 
 __all__ = ["Crop", "KeptCrop", "erase", "erase_file", "folder_of", "let_go", "link", "said_folder", "spoken_for"]
 
@@ -46,9 +48,16 @@ class KeptCrop:
 
 
 def said_folder(gallery: Path, folder: Path) -> str:
-    """How a crop's folder is kept: `folder_of` gives it back, also after both were moved where it is below."""
+    """How a crop's folder is kept: `folder_of` gives it back, also after both were moved where it is below.
+
+    Raises:
+        InputError: its path is no text, which the gallery could not keep.
+    """
     home, place = gallery.absolute().parent.resolve(), folder.absolute().resolve()
-    return str(place.relative_to(home)) if place.is_relative_to(home) else str(place)
+    said = str(place.relative_to(home)) if place.is_relative_to(home) else str(place)
+    if not is_text(said):
+        raise InputError(f"crops cannot be kept in {folder}: its path is not UTF-8: give another folder")
+    return said
 
 
 def folder_of(gallery: Path, folder: str) -> Path:
@@ -96,6 +105,9 @@ def erase(connection: sqlite3.Connection, gallery: Path) -> str | None:
                 erase_file(place / str(file))
             folders.add(place)
             done.append((row_id,))
+        except FileNotFoundError:
+            pending = f"the folder {place} of kept crops is not there: mount its disk, or, where they are gone for "
+            pending += "good, make it anew, empty; then run edgeface gallery list"
         except OSError as exc:
             pending = f"the kept crop {place / str(file)} cannot be removed ({exc.strerror or exc}): remove it, or "
             pending += "make its folder writable, and run edgeface gallery list"

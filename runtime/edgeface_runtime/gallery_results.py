@@ -12,7 +12,18 @@ import numpy.typing as npt
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["Candidate", "Erasure", "GallerySource", "Person", "Ranked", "checked_name", "person_name", "rank"]
+__all__ = [
+    "Candidate",
+    "Erasure",
+    "GallerySource",
+    "Person",
+    "Ranked",
+    "checked_name",
+    "is_text",
+    "person_name",
+    "rank",
+    "source_text",
+]
 
 Floats = npt.NDArray[np.float32]
 MAX_NAME = 200
@@ -109,6 +120,20 @@ def checked_name(name: str) -> str:
     if not spelt or len(spelt) > MAX_NAME or not spelt.isprintable():
         raise InputError(f"cannot enrol the name {spelt[:40]!r}: give 1 to {MAX_NAME} printable characters")
     return spelt
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8; an argument or file name of other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def source_text(source: str) -> str:
+    """Where a template came from, as a gallery keeps it: bytes of a file's name that are no text as `\\udcNN`."""
+    return source.encode(errors="backslashreplace").decode()
 
 
 def rank(names: Sequence[str], matrix: Floats, probe: Floats, top: int) -> list[Candidate]:

@@ -20,6 +20,7 @@ from edgeface_runtime.gallery_rows import REFUSAL
 
 __all__ = [
     "FORMAT",
+    "UNREADABLE",
     "VERSION",
     "FileId",
     "New",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 FORMAT = "edgeface-gallery"
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What Python raises for a damaged file; the second where SQLite's message quotes bytes of it that are no text."""
 MAGIC = b"SQLite format 3\0"
 BUSY_TIMEOUT_S = 5.0
 CHECKPOINT_TIMEOUT_MS = 500
@@ -108,7 +111,7 @@ def guarded(path: Path) -> Iterator[None]:
         if any(word in text for word in ("readonly", "unable to open", "disk I/O")):
             raise InputError(f"cannot use gallery {path}: {text}: it and its folder must be writable") from exc
         raise ArtefactError(f"gallery {path} is damaged ({text}): restore a backup of it") from exc
-    except sqlite3.DatabaseError as exc:
+    except UNREADABLE as exc:
         if REFUSAL in str(exc):
             raise InputError(f"gallery {path} was encrypted by another process: open it again with the key") from exc
         raise ArtefactError(f"gallery {path} is damaged ({exc}): restore a backup of it") from exc

@@ -18,7 +18,16 @@ import numpy.typing as npt
 
 from edgeface_runtime.closing import Closing
 from edgeface_runtime.errors import ArtefactError, InputError, ServerError
-from edgeface_runtime.gallery_results import Candidate, Erasure, GallerySource, Person, checked_name, person_name
+from edgeface_runtime.gallery_results import (
+    Candidate,
+    Erasure,
+    GallerySource,
+    Person,
+    checked_name,
+    is_text,
+    person_name,
+    source_text,
+)
 from edgeface_runtime.gallery_templates import units
 from edgeface_runtime.milvus_address import MilvusAddress
 from edgeface_runtime.milvus_server import LARGEST_PAGE, MilvusServer, Row
@@ -189,7 +198,7 @@ class MilvusGallery(Closing):
         if not len(names):
             return []
         rows = units(templates, self.embedding_size)
-        given = [""] * len(names) if sources is None else list(sources)
+        given = [""] * len(names) if sources is None else [source_text(source) for source in sources]
         if any(len(source.encode()) > MAX_SOURCE_BYTES for source in given):
             raise InputError(f"a picture's path may be {MAX_SOURCE_BYTES} bytes long on a server: give a shorter one")
         now = _now()
@@ -225,7 +234,7 @@ class MilvusGallery(Closing):
         if not found:
             raise InputError(f"gallery {self.place} has no template {template_id}: give an id that enroll returned")
         changed = max(_now(), int(found[0]["changed"]) + 1)
-        entry = {"id": int(template_id), "changed": changed, "name": found[0]["name"], "source": source}
+        entry = {"id": int(template_id), "changed": changed, "name": found[0]["name"], "source": source_text(source)}
         self._server.call("upsert", data=[{**entry, "template": row}])
         return self._erased(str(found[0]["name"]), 1)
 
@@ -238,7 +247,7 @@ class MilvusGallery(Closing):
         """
         name = person_name(name)
         condition = f"name == {_quoted(name)}"
-        ids = [int(row["id"]) for row in self._query(condition, ["id"])]
+        ids = [int(row["id"]) for row in self._query(condition, ["id"])] if is_text(name) else []
         if not ids:
             raise InputError(f"nobody named {name!r} is in gallery {self.place}: see edgeface gallery list")
         removed = 0

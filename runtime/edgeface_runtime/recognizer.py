@@ -20,7 +20,7 @@ from edgeface_runtime.closing import Closing
 from edgeface_runtime.covered_part import covered_part
 from edgeface_runtime.detect import Detector, Face, largest_central
 from edgeface_runtime.embedding import embed
-from edgeface_runtime.enrolling import find_duplicates, refuse_poor
+from edgeface_runtime.enrolling import enrollable, find_duplicates, refuse_poor
 from edgeface_runtime.errors import FaceError, ImageError, InputError
 from edgeface_runtime.gallery_like import GalleryLike
 from edgeface_runtime.gallery_open import as_file, open_gallery
@@ -358,6 +358,7 @@ class Recognizer(Closing):
             InputError: the name cannot be used, or the gallery cannot be written.
         """
         self.check_gallery(gallery)
+        enrollable(name)
         faces = self.prepare(images, largest, accept_poor)
         return self.add(gallery, name, images, faces, keep_crops=keep_crops, allow_duplicate=allow_duplicate)
 

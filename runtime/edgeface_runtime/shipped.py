@@ -6,10 +6,12 @@ from pathlib import Path
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["NAME", "SHIPPED", "is_shipped", "refuse_shipped", "shipped_model"]
+__all__ = ["NAME", "PAPERS", "SHIPPED", "is_shipped", "refuse_shipped", "shipped_model"]
 
 NAME = "default"
 SHIPPED = Path(__file__).resolve().with_name("default_model")
+PAPERS = ("LICENSE.md", "MODEL_CARD.md")
+"""What lies beside it for people to read; its manifest refers to the licence."""
 
 
 def is_shipped(bundle: Path) -> bool:

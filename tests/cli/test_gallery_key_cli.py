@@ -136,7 +136,7 @@ def test_rekey(cli: Cli, tmp_path: Path, key: Path, other: Path) -> None:
     refused(cli(*change, "--encrypt", "--key-file", key), "is encrypted already: leave out --encrypt")
     done = cli(*change, "--key-file", key, "--new-key-file", other, "--json")
     assert done.data == {"encrypted": True, "people": 2, "erased": True, "pending": None}
-    assert f"wrote {path}" in done.err
+    assert f"updated {path}" in done.err
     refused(cli("gallery", "list", "--gallery", path, "--key-file", key), "wrong key")
     assert cli("inspect", path, "--json").data["encrypted"] == "AES-256-GCM, by a key"
     assert cli("inspect", path, "--json").data["people"] == 2

@@ -77,3 +77,11 @@ def test_the_command_and_the_shipped_model(tmp_path: Path, monkeypatch: pytest.M
         found = CliRunner().invoke(app, refused)
         assert isinstance(found.exception, InputError) and "bundle copy default" in str(found.exception)
     assert np.isfinite(open_bundle("default").manifest.macs or 0)
+
+
+def test_the_licence_beside_a_folder_goes_with_it(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "LICENSE.md").write_text("for research only")
+    copy_bundle(open_bundle(bundle), tmp_path / "c")
+    assert files(tmp_path / "c") == files(bundle)
+    copy_bundle(open_bundle(bundle), tmp_path / "more", ["fp16"], Judging(sample_faces(None, 6).crops))
+    assert (tmp_path / "more" / "LICENSE.md").read_text() == "for research only"

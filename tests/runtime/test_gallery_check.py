@@ -15,8 +15,10 @@ import pytest
 from edgeface_runtime import gallery_layout as layout
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.gallery_backup import backup, restore
 from edgeface_runtime.gallery_check import check
 from edgeface_runtime.gallery_index_file import index_path
+from edgeface_runtime.gallery_repair import repair
 from edgeface_runtime.gallery_report import Report
 
 MODEL = "a" * 64
@@ -302,3 +304,64 @@ def test_who_is_lost_is_named_where_sqlite_cannot_read(tmp_path: Path, damage: A
     report = check(path)
     assert {bad["id"]: bad["name"] for bad in report.bad} == lost and 40 in lost
     assert report.templates == len(rows) - len(lost)
+
+
+@pytest.mark.parametrize("quoted", [b"sparespare\x07CREATE", b"crops_by_template ON crops (template_id)"])
+def test_damage_that_sqlite_quotes_in_bytes_that_are_no_text(tmp_path: Path, damage: Any, quoted: bytes) -> None:
+    """Its message cannot be read then, and Python raises something else than an error of SQLite's."""
+    path, backup_file = tmp_path / "g.db", tmp_path / "b.db"
+    rows = damage.make(path)
+    backup(path, backup_file)
+    data = bytearray(path.read_bytes())
+    data[data.index(quoted) + 2] |= 0x80
+    path.write_bytes(data)
+    report = check(path)
+    assert not report.sound and "edgeface gallery repair" in report.advice and report.templates == len(rows)
+    with pytest.raises(ArtefactError, match="is damaged"):
+        Gallery(path)
+    with pytest.raises(ArtefactError, match="is damaged"):
+        backup(path, tmp_path / "no.db")
+    with pytest.raises(InputError, match="is not a backup"):
+        backup(backup_file, path)
+    assert not repair(path, tmp_path / "r.db").lost and check(tmp_path / "r.db").sound
+    assert restore(path, backup_file).templates == len(rows) and check(path).sound
+
+
+def test_a_template_that_is_called_text_is_damage(tmp_path: Path, damage: Any) -> None:
+    """Its bytes are all there, but who opens the gallery cannot read it; one bit of its row's header is enough."""
+    path = tmp_path / "g.db"
+    rows = damage.make(path)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE templates SET template = CAST(template AS TEXT) WHERE id = 2")
+    connection.commit()
+    connection.close()
+    report = check(path)
+    assert not report.sound and [bad["id"] for bad in report.bad] == [2]
+    with Gallery(path) as gallery, pytest.raises(ArtefactError, match="is damaged"):
+        gallery.templates()
+    assert not repair(path, tmp_path / "r.db").lost
+    with Gallery(tmp_path / "r.db") as gallery:
+        assert len(gallery.templates()[0]) == len(rows)
+
+
+@pytest.mark.parametrize("word", [b"(old.id, randomblob(8)); END", b"last_id INTEGER", b"templates (name, id)"])
+def test_a_changed_letter_in_the_schema_is_found(tmp_path: Path, damage: Any, word: bytes) -> None:
+    path = tmp_path / "g.db"
+    damage.make(path)
+    data = bytearray(path.read_bytes())
+    data[data.index(word) + word.index(b"id") + 1] ^= 1  # ie for id
+    path.write_bytes(data)
+    report = check(path)
+    assert not report.sound
+    assert not repair(path, tmp_path / "r.db").lost and check(tmp_path / "r.db").sound
+
+
+def test_a_table_that_has_lost_its_name_is_missed(tmp_path: Path, damage: Any) -> None:
+    """Here the marks of who was deleted: without them a backup would bring people back."""
+    path = tmp_path / "g.db"
+    damage.make(path)
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE erasures RENAME TO erasuret")
+    connection.close()
+    report = check(path)
+    assert not report.sound and "erasures is missing" in [finding.detail for finding in report.findings]
