@@ -126,14 +126,19 @@ def start(chain: Any, source: Path, *more: object) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path, kind: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("kind", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGHUP, 1), (signal.SIGTERM, 20)]
+)
+def test_a_signal_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path, kind: signal.Signals, times: int) -> None:
+    """`timeout` sends each signal twice; a terminal that is lost sends SIGHUP."""
     out = tmp_path / "out.avi"
     with start(chain, film(1500), "--realtime", "--json", "--save", out) as child:
         assert child.stdout is not None and child.stderr is not None
         try:
             first = [json.loads(child.stdout.readline()) for _ in range(5)]
-            child.send_signal(kind)
+            for _ in range(times):
+                child.send_signal(kind)
+                time.sleep(0.002)
             rest, errors = child.communicate(timeout=30)
         finally:
             child.kill()
