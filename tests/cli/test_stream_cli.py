@@ -92,6 +92,38 @@ def test_people_read_who_came(cli: Cli, chain: Any, film: Any, tmp_path: Path) -
     assert pictures(out) == 2
 
 
+def test_the_source_is_not_written_over(cli: Cli, chain: Any, film: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.avi"
+    out.write_bytes(film(12).read_bytes())
+    done = cli("stream", chain.bundle, out, "--gallery", chain.gallery, *LOOK, "--save", out, "--force")
+    assert (done.code, done.out) == (2, "") and "is the video that is read: choose another name" in done.err
+    assert out.read_bytes() == film(12).read_bytes()
+
+
+def test_a_full_disk_ends_the_video_and_not_the_stream(
+    cli: Cli, chain: Any, film: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said at once, also when quiet, and by the exit code."""
+    free = iter([1 << 30] * 5 + [1 << 20])
+    monkeypatch.setattr("edgeface_runtime.stream.video._free_bytes", lambda folder: next(free))
+    out = tmp_path / "out.avi"
+    done = cli(
+        "stream", chain.bundle, film(12), "--gallery", chain.gallery, *LOOK, "--save", out, "--json", "--quiet"
+    )
+    assert done.code == 2
+    assert lines(done.out)[-1]["handled"] == 12 and pictures(out) == 4
+    words = "the disk is nearly full: the video ends after 4 pictures"
+    assert done.err.splitlines() == [
+        f"warning: {words}; the stream goes on",
+        f"edgeface: --save {out}: {words}: make room",
+    ]
+
+
+def test_an_error_before_the_first_picture_stands_alone(cli: Cli, chain: Any, film: Any) -> None:
+    done = cli("stream", chain.bundle, film(12), "--gallery", chain.gallery, *LOOK, "--min-face", "5")
+    assert (done.code, done.out) == (2, "") and "--min-face must be at least 12 pixels" in done.err
+
+
 def test_a_folder_is_shown_by_its_pictures(cli: Cli, chain: Any, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(chain.photo.read_bytes())
     (tmp_path / "b.png").write_text("no picture")

@@ -47,6 +47,10 @@ def test_a_pipeline_needs_gstreamer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_no_source_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the source is empty: give a camera's index"):
+        open_source("")
+    with pytest.raises(DeviceError, match="/dev/video97 cannot be opened: see that it is there"):
+        open_source("/dev/video97").open()  # as for 97
     with pytest.raises(InputError, match=r"source not found: .*none\.mp4"):
         open_source(tmp_path / "none.mp4")
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))

@@ -58,6 +58,8 @@ def open_source(source: str | int | Path) -> Source:
         InputError: no such file or folder, a picture, or this OpenCV has no GStreamer.
     """
     text = str(source)
+    if not text:
+        raise InputError("the source is empty: give a camera's index, a video, an address or a folder")
     if re.fullmatch(r"\d+", text):
         return Capture(int(text), f"camera {text}", live=True)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
@@ -72,6 +74,8 @@ def open_source(source: str | int | Path) -> Source:
         return Capture(text, "the pipeline", live=True, api=cv2.CAP_GSTREAMER)
     if path.is_dir():
         return Folder(path)
+    if not path.exists() and path.parent == Path("/dev"):  # a camera that is not there, or not yet
+        return Capture(text, text, live=True)
     if not path.exists():
         raise InputError(f"source not found: {text}: give a camera's index, a video, an address or a folder")
     if path.suffix.lower() in IMAGE_SUFFIXES:
