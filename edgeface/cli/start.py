@@ -95,6 +95,8 @@ def run() -> None:
     except OSError as exc:
         # Of a rename that failed, the second name is the one the user gave.
         name = exc.filename2 or exc.filename or ("cannot write" if exc.errno in DISK_FULL else None)
+        if name is None and exc.errno == errno.EIO and stopping.asked():
+            stopping.die(STOPPED)
         if name is None:
             raise
         _fail(InputError(f"{name}: {exc.strerror}"))

@@ -10,11 +10,20 @@ import threading
 import time
 from typing import NoReturn
 
-__all__ = ["die", "listen"]
+__all__ = ["asked", "die", "listen"]
 
 KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_S = 1.0
 """Seconds in which one more signal is the same wish: `timeout` sends each twice. A later one ends it at once."""
+
+
+_asked: list[float] = []
+"""When a stop was asked for, seconds of the monotonic clock."""
+
+
+def asked() -> bool:
+    """Whether a stop was asked for: output that cannot be written then is that of a terminal which is gone."""
+    return bool(_asked)
 
 
 def listen() -> None:
@@ -22,13 +31,12 @@ def listen() -> None:
 
     One that the process was told to ignore (`nohup`, a shell's `&`) stays ignored.
     """
-    first: list[float] = []
 
     def stop(number: int, frame: object) -> None:
         now = time.monotonic()
-        if first and now < first[0] + SAME_S:
+        if _asked and now < _asked[-1] + SAME_S:
             return
-        first[:] = [now]
+        _asked.append(now)
         raise KeyboardInterrupt(number)
 
     for kind in KINDS:

@@ -17,6 +17,7 @@ def as_before() -> Iterator[None]:
     """The test's own process keeps its handlers."""
     before = {kind: signal.getsignal(kind) for kind in stopping.KINDS}
     yield
+    stopping._asked.clear()
     for kind, handler in before.items():
         signal.signal(kind, handler)
 

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -181,6 +182,35 @@ def test_a_signal_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path, kind: s
     assert 4 <= found[-1]["handled"] < 1500
     assert 1 <= pictures(out) < 1500
     assert [path.name for path in tmp_path.iterdir()] == ["out.avi"]
+
+
+def test_a_terminal_that_is_lost_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path) -> None:
+    """As when an ssh connection breaks: SIGHUP, and no line can be printed any more."""
+    out = tmp_path / "out.avi"
+    command = [
+        sys.executable,
+        "-m",
+        "edgeface",
+        "stream",
+        chain.bundle,
+        film(1500),
+        "--gallery",
+        chain.gallery,
+        *LOOK,
+    ]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [str(word) for word in (*command, "--realtime", "--save", out)])
+    try:
+        seen = b""
+        while b"Ann came" not in seen:
+            seen += os.read(terminal, 1000)
+        time.sleep(0.5)
+    finally:
+        os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert 1 <= pictures(out) < 1500 and [path.name for path in tmp_path.iterdir()] == ["out.avi"]
 
 
 def test_a_reader_that_has_stopped_reading_does_not_keep_the_end(chain: Any, film: Any) -> None:
