@@ -16,6 +16,11 @@ from edgeface_runtime.stream.folder import Folder
 
 __all__ = ["Source", "open_source"]
 
+SECRET = re.compile(
+    r"([?&;][^=&;]*(?:user|usr|login|pass|pwd|pw|token|key|auth|secret|sig)[^=&;]*=)[^&;#]*", re.IGNORECASE
+)
+"""A value in an address that cameras and servers take for a password, user or signature."""
+
 
 class Source(Protocol):
     """What a stream needs of a source. All but the attributes is called by one thread."""
@@ -84,5 +89,7 @@ def open_source(source: str | int | Path) -> Source:
 
 
 def _without_password(address: str) -> str:
-    """An address as it may be shown: user and password left out."""
-    return re.sub(r"(?<=://)[^/@]*@", "", address)
+    """An address as it may be shown: user and password left out, also where they stand behind a `?`."""
+    shown = re.sub(r"(?<=://)[^/?#]*@", "", address)
+    shown = re.sub(r"(?<=://)[^/@:]*:(?!\d+(?:[/?#]|$))[^@]*@", "", shown)  # a password with a / in it
+    return SECRET.sub(r"\1...", shown)
