@@ -88,8 +88,10 @@ def test_another_run_is_not_resumed(people: Path, teacher: Path, tmp_path: Path)
 
 
 def test_a_loss_that_is_no_number_ends_it(people: Path, teacher: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS)
+    object.__setattr__(settings, "lr", float("inf"))  # which settings refuse
     with pytest.raises(GateError, match="not a number"):
-        distill(replace(SETTINGS, weight_decay=1e38), [people], teacher, tmp_path / "run", SPEC, quiet=True)
+        distill(settings, [people], teacher, tmp_path / "run", SPEC, quiet=True)
     assert not (tmp_path / "run" / "last.safetensors").exists()
 
 
