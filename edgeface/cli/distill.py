@@ -60,6 +60,8 @@ def distill(
         raise InputError(
             "--arch and --width are for new networks: the checkpoint of --from has its own, leave them out"
         )
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"--minutes is {minutes:g}: give more than 0")
     try:
         settings = DistillSettings(
             faces=faces,
@@ -95,5 +97,5 @@ def distill(
     )
     if found.checkpoint.is_file():
         output.wrote(found.checkpoint)
-    if not found.done and minutes is None:
+    if found.stopped:
         raise typer.Exit(130)

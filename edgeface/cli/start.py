@@ -5,22 +5,25 @@ Building the commands of the whole house takes longer than many a command itself
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
 import os
-import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from edgeface import __version__
+from edgeface.cli import stopping
 from edgeface.cli.output import printable
 from edgeface_runtime.errors import EXTRAS, EdgefaceError, InputError, MissingExtraError
 
 __all__ = ["DEVICE", "new_app", "run"]
 
+STOPPED = 130
+"""Exit code after Ctrl-C and its like."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DEVICE = {"enroll": "device", "identify": "device", "verify": "device", "stream": "stream"}
 """First word of a command -> the module that has it."""
@@ -66,7 +69,7 @@ def _app() -> typer.Typer:
 def run() -> None:
     """Entry point: an error raised on purpose becomes one line on stderr and its exit code."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it says of a damaged picture, we say in one line
-    _listen_to_sigterm()
+    stopping.listen()
     try:
         if sys.stdout is None:  # closed by the caller: there is nowhere to put a result
             raise InputError("standard output is closed")
@@ -77,9 +80,14 @@ def run() -> None:
     except BrokenPipeError:
         # The reader, such as head, has gone: not an error. Nothing more may be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as exc:
+        if exc.code == STOPPED:  # Typer's word for KeyboardInterrupt
+            stopping.die(STOPPED)
+        raise
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        sys.exit(130)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            sys.stderr.write("stopped\n")
+        stopping.die(STOPPED)
     except EdgefaceError as exc:
         _fail(exc)
     except ModuleNotFoundError as exc:
@@ -90,23 +98,13 @@ def run() -> None:
     except OSError as exc:
         # Of a rename that failed, the second name is the one the user gave.
         name = exc.filename2 or exc.filename or ("cannot write" if exc.errno in DISK_FULL else None)
+        if name is None and exc.errno == errno.EIO and stopping.asked():
+            stopping.die(STOPPED)
         if name is None:
             raise
         _fail(InputError(f"{name}: {exc.strerror}"))
     except MemoryError as exc:
         _fail(InputError(f"not enough memory: {exc or 'use less at once'}"))
-
-
-def _listen_to_sigterm() -> None:
-    """SIGTERM (`kill`, `timeout`, a service manager) stops a command as Ctrl-C does: what can be kept is kept."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt(number)
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, stop)
-        if hasattr(os, "register_at_fork"):  # a pool ends its workers with SIGTERM: no stop of the user's
-            os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _fail(error: EdgefaceError) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 ABOUT_PEOPLE = ("came", "changed", "went")
+FULL = "the disk is nearly full: the video ends after {pictures} pictures"
 READER_WAIT_S = 1.0
 """How long the summary waits for a reader of stdout that has stopped reading, seconds."""
 
@@ -107,7 +108,7 @@ def stream(
     part = None if roi is None else _part(roi)
     settings = StreamSettings(threshold, detect_every, refresh, part, realtime, max_frames, give_up)
     if save is not None:
-        _claim(save, force)
+        _claim(save, force, source)
     with contextlib.ExitStack() as held:
         page = None if serve is None else held.enter_context(_page(output, serve))
         recognizer = held.enter_context(
@@ -154,7 +155,12 @@ def _page(output: Output, address: str) -> LivePage:
 
 @contextlib.contextmanager
 def _saving(output: Output, save: Path) -> Iterator[Video]:
-    """`save_video`, and a word of what was written, also after a signal."""
+    """`save_video`, and a word of what was written, also after a signal.
+
+    Raises:
+        InputError: the stream has ended, and the video before it.
+    """
+    from edgeface_runtime.errors import InputError
     from edgeface_runtime.stream.video import save_video
 
     video = None
@@ -164,6 +170,8 @@ def _saving(output: Output, save: Path) -> Iterator[Video]:
     finally:
         if video is not None and video.saved:
             output.wrote(save)
+    if video.full:
+        raise InputError(f"--save {save}: {FULL.format(pictures=video.pictures)}: make room")
 
 
 def _part(text: str) -> tuple[int, int, int, int]:
@@ -176,7 +184,7 @@ def _part(text: str) -> tuple[int, int, int, int]:
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
-def _claim(save: Path, force: bool) -> None:
+def _claim(save: Path, force: bool, source: str) -> None:
     from edgeface.cli.claim import claim_file
     from edgeface_runtime.errors import InputError
     from edgeface_runtime.stream.video import CODECS
@@ -184,6 +192,8 @@ def _claim(save: Path, force: bool) -> None:
     if save.suffix.lower() not in CODECS:
         raise InputError(f"--save {save}: give a name that ends in {' or '.join(CODECS)}")
     claim_file(save, "video", lambda path: True, force, "--save")
+    if save.exists() and Path(source).exists() and save.samefile(source):
+        raise InputError(f"--save {save} is the video that is read: choose another name")
 
 
 def _follow(output: Output, running: Stream, video: Video | None, window: Window | None) -> None:
@@ -194,8 +204,10 @@ def _follow(output: Output, running: Stream, video: Video | None, window: Window
         if video is None and window is None:
             continue
         drawn = result.draw()
-        if video is not None:
+        if video is not None and not video.full:
             video.write(drawn, result.frame.at_s, running.rate)
+            if video.full:  # said even when quiet
+                sys.stderr.write(f"warning: {FULL.format(pictures=video.pictures)}; the stream goes on\n")
         if window is not None and not window.show(drawn):
             return
 
@@ -214,8 +226,8 @@ def _tell(output: Output, event: Event, unrelated: bool) -> None:
 
 
 def _finish(output: Output, summary: StreamSummary) -> None:
-    """Print the summary, unless nothing was read or nobody reads it."""
-    if not summary.read:
+    """Print the summary, unless no picture came through or nobody reads it."""
+    if not summary.handled:
         return
     if not _is_read():
         sys.stderr.write("nobody reads the output any more: the summary is left out\n")

@@ -57,6 +57,8 @@ class DistillResult:
     away: float
     """1 - cosine to the teacher on the faces held out, seen clean; NaN before the first round."""
     skipped: tuple[Skipped, ...]
+    stopped: bool
+    """Whether Ctrl-C or its like ended it."""
 
 
 def distill(
@@ -136,6 +138,7 @@ def distill(
         )
         round_steps, rate = max(1, len(faces) // settings.batch), 0.0
         monitor.begin("distilling", settings.steps, job.done)
+        stopped = False
         checked = None if rest is None else torch.from_numpy(rest).to(device)
         try:
             while job.done < settings.steps:
@@ -152,12 +155,19 @@ def distill(
                 done = job.done >= settings.steps
                 save_checkpoint(out / (MODEL_NAME if done else LAST_NAME), job.mean, _meta(meta, run, seen))
         except KeyboardInterrupt:
+            stopped = True
             monitor.say("stopped; go on with the same command and --resume")
     finished = job.done >= settings.steps
     if finished:
         (out / LAST_NAME).unlink(missing_ok=True)
     return DistillResult(
-        out / (MODEL_NAME if finished else LAST_NAME), finished, job.done * settings.batch, rate, away, skipped
+        out / (MODEL_NAME if finished else LAST_NAME),
+        finished,
+        job.done * settings.batch,
+        rate,
+        away,
+        skipped,
+        stopped,
     )
 
 

@@ -61,12 +61,18 @@ class DistillSettings(RunSettings):
     memory_mib: int = 4096
 
     def __post_init__(self) -> None:
-        if self.batch < 2 or self.faces < self.batch:
-            raise ValueError(f"--faces {self.faces} is less than a --batch of {self.batch}, which has 2 at least")
+        within("--batch", self.batch, 2, 65_536)
+        if self.faces < self.batch:
+            raise ValueError(f"--faces is {self.faces}: give at least a step's, --batch {self.batch}")
+        if not 0 < self.lr <= 10:
+            raise ValueError(f"--lr must be above 0 and at most 10, got {self.lr}")
         one_of("--precision", self.precision, ("auto", "fp32", "bf16"))
         check_occluders(self.kinds, None, None)
         for name in ("held_out", "covered_part", "mixed_part", "warmup", "ema", "zoom", "shift", "bend", "colour"):
-            within(name, float(getattr(self, name)), 0.0, 1.0)
+            within(self.FLAGS.get(name, name), float(getattr(self, name)), 0.0, 1.0)
+        within("--seed", self.seed, 0, 2**63 - 1)
+        within("--threads", self.threads, 0, 4096)
+        within("--workers", self.workers, 0, 256)
 
     @property
     def steps(self) -> int:

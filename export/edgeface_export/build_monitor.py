@@ -49,7 +49,7 @@ def watch(module: Any, config: Any, progress: Progress, stopped: list[BaseExcept
 
 @contextmanager
 def stops_kept(stopped: list[BaseException]) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM put KeyboardInterrupt into `stopped`, which `watch` then tells TensorRT of.
+    """Have Ctrl-C, SIGTERM and SIGHUP put KeyboardInterrupt into `stopped`, which `watch` then tells TensorRT of.
 
     Raised where they arrive they may hit one of TensorRT's own calls, such as that of its logger, and be lost there.
     """
@@ -60,7 +60,7 @@ def stops_kept(stopped: list[BaseException]) -> Iterator[None]:
     def keep(number: int, frame: FrameType | None) -> None:
         stopped.append(KeyboardInterrupt(number))
 
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {kind: signal.getsignal(kind) for kind in kinds}
     for kind in kinds:
         if callable(before[kind]):  # not one that the process is told to ignore

@@ -12,21 +12,26 @@ from types import FrameType
 
 __all__ = ["quiet", "stoppable"]
 
+KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Have Ctrl-C stop the export: the exporter takes an interrupt of its own late imports for a fault of its own."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or handler is not signal.default_int_handler:
+    """Have Ctrl-C and SIGTERM stop the export: the exporter takes an interrupt of its own late imports for a fault of
+    its own."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {kind: signal.getsignal(kind) for kind in KINDS}
     pressed = []
 
     def note(number: int, frame: FrameType | None) -> None:
         pressed.append(number)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
-    signal.signal(signal.SIGINT, note)
+    kinds = [kind for kind in KINDS if callable(before[kind])]  # not one that the process is told to ignore
+    for kind in kinds:
+        signal.signal(kind, note)
     try:
         yield
     except Exception as exc:
@@ -34,7 +39,8 @@ def stoppable() -> Iterator[None]:
             raise KeyboardInterrupt from exc
         raise
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for kind in kinds:
+            signal.signal(kind, before[kind])
     if pressed:
         raise KeyboardInterrupt
 

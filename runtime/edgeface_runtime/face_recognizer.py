@@ -51,6 +51,8 @@ class FaceRecognizer(Closing):
         self.threshold = threshold
         self._gallery: GalleryLike | None = None
         try:
+            if threshold is not None:
+                self.recognizer.threshold(threshold)  # refused here, not with the first picture
             if isinstance(gallery, str | Path):
                 self._gallery = self.recognizer.open_gallery(gallery, create, cache=cache, key=key)
             else:

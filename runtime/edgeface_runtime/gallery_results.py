@@ -106,7 +106,13 @@ class GallerySource:
 
 
 def person_name(name: str) -> str:
-    """A name as the gallery keeps it: without blanks around it, and one spelling (NFC) for what looks the same."""
+    """A name as the gallery keeps it: without blanks around it, and one spelling (NFC) for what looks the same.
+
+    Raises:
+        InputError: it is no text.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"a person's name is a text, not {type(name).__name__}")
     return unicodedata.normalize("NFC", name.strip())
 
 

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -92,6 +93,38 @@ def test_people_read_who_came(cli: Cli, chain: Any, film: Any, tmp_path: Path) -
     assert pictures(out) == 2
 
 
+def test_the_source_is_not_written_over(cli: Cli, chain: Any, film: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.avi"
+    out.write_bytes(film(12).read_bytes())
+    done = cli("stream", chain.bundle, out, "--gallery", chain.gallery, *LOOK, "--save", out, "--force")
+    assert (done.code, done.out) == (2, "") and "is the video that is read: choose another name" in done.err
+    assert out.read_bytes() == film(12).read_bytes()
+
+
+def test_a_full_disk_ends_the_video_and_not_the_stream(
+    cli: Cli, chain: Any, film: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said at once, also when quiet, and by the exit code."""
+    free = iter([1 << 30] * 5 + [1 << 20])
+    monkeypatch.setattr("edgeface_runtime.stream.video._free_bytes", lambda folder: next(free))
+    out = tmp_path / "out.avi"
+    done = cli(
+        "stream", chain.bundle, film(12), "--gallery", chain.gallery, *LOOK, "--save", out, "--json", "--quiet"
+    )
+    assert done.code == 2
+    assert lines(done.out)[-1]["handled"] == 12 and pictures(out) == 4
+    words = "the disk is nearly full: the video ends after 4 pictures"
+    assert done.err.splitlines() == [
+        f"warning: {words}; the stream goes on",
+        f"edgeface: --save {out}: {words}: make room",
+    ]
+
+
+def test_an_error_before_the_first_picture_stands_alone(cli: Cli, chain: Any, film: Any) -> None:
+    done = cli("stream", chain.bundle, film(12), "--gallery", chain.gallery, *LOOK, "--min-face", "5")
+    assert (done.code, done.out) == (2, "") and "--min-face must be at least 12 pixels" in done.err
+
+
 def test_a_folder_is_shown_by_its_pictures(cli: Cli, chain: Any, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(chain.photo.read_bytes())
     (tmp_path / "b.png").write_text("no picture")
@@ -126,14 +159,19 @@ def start(chain: Any, source: Path, *more: object) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path, kind: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("kind", "times"), [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGHUP, 1), (signal.SIGTERM, 20)]
+)
+def test_a_signal_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path, kind: signal.Signals, times: int) -> None:
+    """`timeout` sends each signal twice; a terminal that is lost sends SIGHUP."""
     out = tmp_path / "out.avi"
     with start(chain, film(1500), "--realtime", "--json", "--save", out) as child:
         assert child.stdout is not None and child.stderr is not None
         try:
             first = [json.loads(child.stdout.readline()) for _ in range(5)]
-            child.send_signal(kind)
+            for _ in range(times):
+                child.send_signal(kind)
+                time.sleep(0.002)
             rest, errors = child.communicate(timeout=30)
         finally:
             child.kill()
@@ -144,6 +182,35 @@ def test_a_signal_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path, kind: s
     assert 4 <= found[-1]["handled"] < 1500
     assert 1 <= pictures(out) < 1500
     assert [path.name for path in tmp_path.iterdir()] == ["out.avi"]
+
+
+def test_a_terminal_that_is_lost_ends_it_cleanly(chain: Any, film: Any, tmp_path: Path) -> None:
+    """As when an ssh connection breaks: SIGHUP, and no line can be printed any more."""
+    out = tmp_path / "out.avi"
+    command = [
+        sys.executable,
+        "-m",
+        "edgeface",
+        "stream",
+        chain.bundle,
+        film(1500),
+        "--gallery",
+        chain.gallery,
+        *LOOK,
+    ]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [str(word) for word in (*command, "--realtime", "--save", out)])
+    try:
+        seen = b""
+        while b"Ann came" not in seen:
+            seen += os.read(terminal, 1000)
+        time.sleep(0.5)
+    finally:
+        os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert 1 <= pictures(out) < 1500 and [path.name for path in tmp_path.iterdir()] == ["out.avi"]
 
 
 def test_a_reader_that_has_stopped_reading_does_not_keep_the_end(chain: Any, film: Any) -> None:

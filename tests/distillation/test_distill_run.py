@@ -88,8 +88,10 @@ def test_another_run_is_not_resumed(people: Path, teacher: Path, tmp_path: Path)
 
 
 def test_a_loss_that_is_no_number_ends_it(people: Path, teacher: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS)
+    object.__setattr__(settings, "lr", float("inf"))  # which settings refuse
     with pytest.raises(GateError, match="not a number"):
-        distill(replace(SETTINGS, lr=float("inf")), [people], teacher, tmp_path / "run", SPEC, quiet=True)
+        distill(settings, [people], teacher, tmp_path / "run", SPEC, quiet=True)
     assert not (tmp_path / "run" / "last.safetensors").exists()
 
 
@@ -123,11 +125,28 @@ def test_the_command(people: Path, teacher: Path, tmp_path: Path) -> None:
     assert Path(data["checkpoint"]).is_file()
 
 
+def test_a_stop_is_told_apart_from_the_end_of_a_slice(
+    people: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_round", _interrupted_after(0, run_module._round))
+    given = ["distill", "--teacher", str(teacher), "--data", str(people), "--faces", "48", "--batch", "12", "--quiet"]
+    given += ["--arch", "iresnet18", "--width", ".125", "--threads", "1", "--out"]
+    assert CliRunner().invoke(app, [*given, str(tmp_path / "a"), "--minutes", "60"]).exit_code == 130
+    assert CliRunner().invoke(app, [*given, str(tmp_path / "b"), "--minutes", "1e-9"]).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--faces", "5"], "less than a --batch"),
-        (["--faces", "100", "--covered", "2"], "--covered-part must be between|covered_part must be between"),
+        (["--faces", "5"], "--faces is 5: give at least a step's, --batch 64"),
+        (["--faces", "100", "--batch", "1"], "--batch must be between 2 and 65536, got 1"),
+        (["--faces", "100", "--covered", "2"], "--covered must be between 0.0 and 1.0, got 2.0"),
+        (["--faces", "100", "--lr", "nan"], "--lr must be above 0 and at most 10, got nan"),
+        (["--faces", "100", "--lr", "0"], "--lr must be above 0"),
+        (["--faces", "100", "--seed", "-1"], "--seed must be between 0"),
+        (["--faces", "100", "--threads", "-1"], "--threads must be between 0"),
+        (["--faces", "100", "--workers", "-1"], "--workers must be between 0"),
+        (["--faces", "100", "--minutes", "nan"], "--minutes is nan: give more than 0"),
         (["--faces", "100", "--kind", "brick"], "brick"),
         (["--faces", "100", "--from", "x.safetensors", "--arch", "iresnet18"], "are for new networks"),
         (["--faces", "100", "--precision", "fp8"], "unknown --precision"),

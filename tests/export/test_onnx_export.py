@@ -119,22 +119,27 @@ def test_other_opsets_are_refused(opset: int, masked: FaceNet, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("swallowed", [True, False])
-def test_ctrl_c_is_no_fault_of_the_exporter(
-    swallowed: bool, masked: FaceNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_no_fault_of_the_exporter(
+    kind: signal.Signals, swallowed: bool, masked: FaceNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An import of its own that was interrupted makes the exporter fail, or try another way."""
+    before = signal.signal(kind, signal.default_int_handler)
 
     def export(*_: object, **__: object) -> None:
         try:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(kind)
         except KeyboardInterrupt:
             if not swallowed:
                 raise RuntimeError("please create an issue") from None
 
     monkeypatch.setattr(torch.onnx, "export", export)
-    with pytest.raises(KeyboardInterrupt):
-        export_onnx(masked, tmp_path / "x.onnx")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            export_onnx(masked, tmp_path / "x.onnx")
+        assert signal.getsignal(kind) is signal.default_int_handler
+    finally:
+        signal.signal(kind, before)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -139,6 +140,10 @@ def test_a_path_bytes_and_pixels_are_the_same_picture(place: Path) -> None:
             finder.faces(b"no picture")
         with pytest.raises(ImageError, match="the picture is a truncated JPEG"):
             finder.faces(data[: len(data) // 2])
+        assert alike(finder.faces(bytearray(data)), wanted) and alike(finder.faces(memoryview(data)), wanted)
+        for wrong, kind in (["ada.jpg"], "list"), (None, "NoneType"), (io.BytesIO(data), "BytesIO"):
+            with pytest.raises(ImageError, match=f"a picture is a path, .* not {kind}: give several one by one"):
+                finder.faces(wrong)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="no gallery was opened"):
             finder.enroll("Ada", "ada.jpg")
         with pytest.raises(InputError, match="no gallery was opened"):
@@ -152,6 +157,16 @@ def test_a_stranger_has_no_name(place: Path) -> None:
         assert (face.name, face.matched) == (None, False) and face.similarity == face.candidates[0].score > 0.9
         with pytest.raises(ImageError, match="picture not found"):
             people.faces("none.jpg")
+        assert people.identify(["ada.jpg"]).message.endswith("not list: give several one by one")  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="a person's name is a text, not int"):
+            people.enroll(5, "ada.jpg")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threshold", [2.0, float("nan")])
+def test_a_wrong_threshold_is_said_at_once(place: Path, threshold: float) -> None:
+    with pytest.raises(InputError, match="give a cosine between -1 and 1"):
+        FaceRecognizer("masked.bundle", "people.db", create=True, threshold=threshold)
+    assert not Path("people.db").exists()
 
 
 def test_what_it_holds_is_closed_with_it(place: Path) -> None:

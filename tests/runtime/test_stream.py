@@ -118,7 +118,7 @@ def test_only_the_region_is_searched(spots: Any, scene: Scene, film: Film) -> No
     np.testing.assert_allclose(faces[0][0].box, [200, 60, 296, 172], atol=3)
     np.testing.assert_allclose(faces[0][0].landmarks[0], [230.3, 111.7], atol=3)
     with (
-        pytest.raises(InputError, match="--roi is 0,0,400,100: the pictures have 320x240 pixels"),
+        pytest.raises(InputError, match="--roi is 0,0,400,100: the pictures have 320x240 pixels: give a part"),
         Stream(spots, path, settings=StreamSettings(roi=(0, 0, 400, 100))) as stream,
     ):
         list(stream)

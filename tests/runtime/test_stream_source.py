@@ -31,6 +31,26 @@ def test_kinds(tmp_path: Path) -> None:
     assert open_source("/dev/null").live  # a device, as /dev/video0 is
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://ann:se@cret@cam/main", "rtsp://cam/main"),
+        ("rtsp://ann:se/cret@cam/main", "rtsp://cam/main"),
+        ("rtsp://ann:se?cret@cam:554/main", "rtsp://cam:554/main"),
+        ("rtsp://ann@cam/main", "rtsp://cam/main"),
+        (
+            "http://cam:81/v.cgi?ch=2&loginuse=ann&loginpas=secret",
+            "http://cam:81/v.cgi?ch=2&loginuse=...&loginpas=...",
+        ),
+        ("http://cam/v?user=ann;pwd=secret#1", "http://cam/v?user=...;pwd=...#1"),
+        ("http://cam:81/@front?size=2", "http://cam:81/@front?size=2"),
+    ],
+)
+def test_no_secret_is_shown_wherever_it_stands(address: str, shown: str) -> None:
+    source = open_source(address)
+    assert source.name == source.label == shown
+
+
 def test_a_password_is_not_shown() -> None:
     source = open_source("rtsp://admin:secret@10.0.0.2:554/main?x=@1")
     assert source.name == source.label == "rtsp://10.0.0.2:554/main?x=@1"
@@ -47,6 +67,10 @@ def test_a_pipeline_needs_gstreamer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_no_source_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the source is empty: give a camera's index"):
+        open_source("")
+    with pytest.raises(DeviceError, match="/dev/video97 cannot be opened: see that it is there"):
+        open_source("/dev/video97").open()  # as for 97
     with pytest.raises(InputError, match=r"source not found: .*none\.mp4"):
         open_source(tmp_path / "none.mp4")
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgeface_runtime.errors import DeviceError, InputError
+from edgeface_runtime.stream import video as video_module
 from edgeface_runtime.stream.video import save_video
 from edgeface_runtime.stream.window import Window
 
@@ -79,6 +80,21 @@ def test_a_video_that_is_not_whole_is_not_kept(tmp_path: Path, small_files: Call
         for n in range(40):
             video.write(noise, n / 25, 25.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_ends_before_its_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is free made up: 3 pictures' worth of room above the reserve."""
+    free = iter([5, 4, 3, 2, -1])
+    monkeypatch.setattr(video_module, "_free_bytes", lambda folder: video_module.RESERVE_BYTES + next(free))
+    with save_video(tmp_path / "out.avi") as video:
+        for n in range(10):
+            video.write(shade(100), n / 25, 25.0)
+            assert video.full == (n >= 3)
+    assert len(pictures(tmp_path / "out.avi")) == video.pictures == 3 and video.saved
+    monkeypatch.setattr(video_module, "_free_bytes", lambda folder: 0)
+    with pytest.raises(InputError, match=r"cannot write .*b\.avi: less than 16 MiB are free there: make room"):
+        save_video(tmp_path / "b.avi").__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.avi"]
 
 
 def test_other_kinds_are_refused(tmp_path: Path) -> None:

@@ -57,5 +57,7 @@ class StreamSettings:
         x0, y0, x1, y1 = self.roi
         height, width = image.shape[:2]
         if x1 > width or y1 > height:
-            raise InputError(f"--roi is {x0},{y0},{x1},{y1}: the pictures have {width}x{height} pixels")
+            raise InputError(
+                f"--roi is {x0},{y0},{x1},{y1}: the pictures have {width}x{height} pixels: give a part of them"
+            )
         return image[y0:y1, x0:x1], x0, y0

@@ -16,6 +16,11 @@ from edgeface_runtime.stream.folder import Folder
 
 __all__ = ["Source", "open_source"]
 
+SECRET = re.compile(
+    r"([?&;][^=&;]*(?:user|usr|login|pass|pwd|pw|token|key|auth|secret|sig)[^=&;]*=)[^&;#]*", re.IGNORECASE
+)
+"""A value in an address that cameras and servers take for a password, user or signature."""
+
 
 class Source(Protocol):
     """What a stream needs of a source. All but the attributes is called by one thread."""
@@ -58,6 +63,8 @@ def open_source(source: str | int | Path) -> Source:
         InputError: no such file or folder, a picture, or this OpenCV has no GStreamer.
     """
     text = str(source)
+    if not text:
+        raise InputError("the source is empty: give a camera's index, a video, an address or a folder")
     if re.fullmatch(r"\d+", text):
         return Capture(int(text), f"camera {text}", live=True)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
@@ -72,6 +79,8 @@ def open_source(source: str | int | Path) -> Source:
         return Capture(text, "the pipeline", live=True, api=cv2.CAP_GSTREAMER)
     if path.is_dir():
         return Folder(path)
+    if not path.exists() and path.parent == Path("/dev"):  # a camera that is not there, or not yet
+        return Capture(text, text, live=True)
     if not path.exists():
         raise InputError(f"source not found: {text}: give a camera's index, a video, an address or a folder")
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -80,5 +89,7 @@ def open_source(source: str | int | Path) -> Source:
 
 
 def _without_password(address: str) -> str:
-    """An address as it may be shown: user and password left out."""
-    return re.sub(r"(?<=://)[^/@]*@", "", address)
+    """An address as it may be shown: user and password left out, also where they stand behind a `?`."""
+    shown = re.sub(r"(?<=://)[^/?#]*@", "", address)
+    shown = re.sub(r"(?<=://)[^/@:]*:(?!\d+(?:[/?#]|$))[^@]*@", "", shown)  # a password with a / in it
+    return SECRET.sub(r"\1...", shown)

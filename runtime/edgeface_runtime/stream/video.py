@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = ["CODECS", "Video", "save_video"]
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """What each kind of file is written with."""
+RESERVE_BYTES = 16 << 20
+"""Room that is left on the disk: a file is ended with it, one on a full disk is lost as a whole."""
 LONGEST_GAP_S = 1.0
 """A pause of the source is shown for as long at most."""
 
@@ -29,13 +32,15 @@ class Video:
         """Pictures in the file."""
         self.saved = False
         """Whether the file is there under its own name."""
+        self.full = False
+        """Whether it was ended early, for want of room."""
         self._path = path
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._start_s = 0.0
 
     def write(self, image: Pixels, at_s: float, rate: float | None) -> None:
-        """Add a picture, repeated or left out so that the video keeps the time.
+        """Add a picture, repeated or left out so that the video keeps the time; none once the disk is nearly full.
 
         Args:
             image: (H, W, 3) uint8 BGR; of another size than the first it is fitted into that.
@@ -45,6 +50,9 @@ class Video:
         Raises:
             InputError: this OpenCV cannot write such a file.
         """
+        self.full = self.full or _free_bytes(self._path.parent) < RESERVE_BYTES
+        if self.full:
+            return
         fps = rate or 1.0
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])
@@ -88,7 +96,7 @@ class Video:
 @contextmanager
 def save_video(path: Path) -> Iterator[Video]:
     """Yield a video to write to. At the end, also one by an error or a signal, what was written gets the name `path`;
-    nothing does when no picture was.
+    nothing does when no picture was. Where the disk fills up, the video ends before it is full.
 
     Raises:
         InputError: no .mp4 or .avi, the folder cannot be written to, or the disk is full.
@@ -96,6 +104,11 @@ def save_video(path: Path) -> Iterator[Video]:
     if path.suffix.lower() not in CODECS:
         raise InputError(f"--save {path}: give a name that ends in {' or '.join(CODECS)}")
     with part_folder(path) as work:
+        if _free_bytes(work) < RESERVE_BYTES:
+            raise InputError(
+                f"cannot write {path}: less than {RESERVE_BYTES >> 20} MiB are free there: make room, "
+                "or choose another --save"
+            )
         video = Video(work / f"video{path.suffix.lower()}")
         try:
             yield video
@@ -105,6 +118,11 @@ def save_video(path: Path) -> Iterator[Video]:
                 with atomic_path(path) as temporary:
                     (work / f"video{path.suffix.lower()}").replace(temporary)
                 video.saved = True
+
+
+def _free_bytes(folder: Path) -> int:
+    there = os.statvfs(folder)
+    return there.f_bavail * there.f_frsize
 
 
 def _fitted(image: Pixels, size: tuple[int, int]) -> Pixels:
