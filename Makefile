@@ -35,7 +35,7 @@ test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 soak: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m soak tests/endurance
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v -s --durations=0 --durations-min=1 -m soak tests/endurance
 
 lint: install
 	$(BIN)/ruff format --check .
