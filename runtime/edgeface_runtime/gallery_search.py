@@ -17,7 +17,6 @@ import numpy.typing as npt
 from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_index_file as file
 from edgeface_runtime.errors import InputError
-from edgeface_runtime.files import remove_part
 from edgeface_runtime.gallery_codes import Floats, Product, quantise, quantise_probe
 from edgeface_runtime.gallery_index import ROWS, DamagedIndexError, Index, View
 from edgeface_runtime.gallery_rank import best_people
@@ -183,8 +182,7 @@ class LargeGallery:
 
         try:
             if self.rows.encrypted:  # one of the time before
-                remove_part(self.file)
-                self.file.unlink(missing_ok=True)
+                file.remove(self.file)
             else:
                 file.erase(self.file, gone)
         except OSError as exc:
