@@ -186,7 +186,10 @@ class LargeGallery:
             else:
                 file.erase(self.file, gone)
         except OSError as exc:
-            return f"the index file {self.file} cannot be written ({exc.strerror or exc}): delete it"
+            why = exc.strerror or exc
+            if self.file.exists():
+                return f"the index file {self.file} cannot be written ({why}): delete it"
+            return f"{self.file.parent} cannot be flushed ({why}): run edgeface gallery list once that is mended"
         return None
 
     def search(

@@ -246,9 +246,10 @@ def test_a_disk_that_is_read_only(small_disk: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_a_clock_that_is_set_back_again_and_again(recorder: Path, quick_disk: Path) -> None:
+@pytest.mark.parametrize("how", [(), ("encrypted",)], ids=["plain", "encrypted"])
+def test_a_clock_that_is_set_back_again_and_again(recorder: Path, quick_disk: Path, how: tuple[str, ...]) -> None:
     """An hour at every look: a whole life of a gallery, its index and its erasures, backwards through time."""
-    command = [sys.executable, "-m", "faultkit.gallery_story", str(quick_disk), "3", "60"]
+    command = [sys.executable, "-m", "faultkit.gallery_story", str(quick_disk), "3", "60", *how]
     subprocess.run(command, env=environment(recorder, quick_disk, clock=3600), check=True)
     story = Story.read((quick_disk / NOTES).read_bytes())
     assert len(story.done) == 61

@@ -13,7 +13,7 @@ from edgeface_runtime.gallery import Gallery
 from edgeface_runtime.gallery_codes import quantise
 from edgeface_runtime.gallery_index import ROWS
 from edgeface_runtime.gallery_index_file import HEADER_BYTES, index_path
-from faultkit.gallery_story import KEYS, MODEL, NAME, SIZE, Content, Story, drawn, key_of, vector
+from faultkit.gallery_story import KEYS, MODEL, NAME, SIZE, Story, drawn, key_of, vector
 
 NEW_SEED = 999_999
 

@@ -1,8 +1,8 @@
 """Everything that is done to a gallery, each step noted before it begins and after it was acknowledged.
 
 `python -m faultkit.gallery_story FOLDER SEED STEPS [encrypted]` makes the gallery `FOLDER/g.db` and the notes
-`FOLDER/notes`, one JSON line each. `Story` reads the notes, and knows what the gallery must hold and which of KEYS opens
-it. A step that is refused is noted, and done again once the disk has been mended (record.c).
+`FOLDER/notes`, one JSON line each. `Story` reads the notes, and knows what the gallery must hold and which of KEYS
+opens it. A step that is refused is noted, and done again once the disk has been mended (record.c).
 """
 
 from __future__ import annotations
