@@ -27,7 +27,7 @@ from edgeface_runtime.gallery_encryption import make_encrypted, open_rows
 from edgeface_runtime.gallery_features import Halves, MaskedTemplates, pack, unpack
 from edgeface_runtime.gallery_files import copies_left
 from edgeface_runtime.gallery_key import GalleryKey
-from edgeface_runtime.gallery_layout import seal
+from edgeface_runtime.gallery_layout import seal, spared
 from edgeface_runtime.gallery_rekey import Rekeyed, refuse_same, rekey
 from edgeface_runtime.gallery_results import (
     Candidate,
@@ -92,7 +92,9 @@ class Gallery(Closing):
         try:
             with store.guarded(self.path):
                 self._file = store.FileId.of(self.path)
-                meta = store.read_meta(self._connection, self.path)
+                with store.reading(self._connection):
+                    meta = store.read_meta(self._connection, self.path)
+                    copy = None if meta["version"] == "1" else spared(self._connection)
                 store.check_origin(meta, self.path, origin)
                 self.model_id = meta["model_id"]
                 self.embedding_size = int(meta["embedding_size"])
@@ -102,6 +104,7 @@ class Gallery(Closing):
                     self.check_features(features)
                 store.upgrade(self._connection)
                 self._rows = self._large.rows = open_rows(meta, key, self.path)
+                store.check_spare(meta, copy, self.path)
                 changes.prepare(self._connection)
                 self._large.size = self.embedding_size
                 if "erasure_pending" in meta:

@@ -96,8 +96,9 @@ def erase(connection: sqlite3.Connection, gallery: Path) -> str | None:
                 erase_file(place / str(file))
             folders.add(place)
             done.append((row_id,))
-        except OSError as exc:
-            pending = f"the kept crop {place / str(file)} cannot be removed ({exc.strerror or exc}): remove it, or "
+        except (OSError, ValueError) as exc:  # a damaged name may be none
+            why = exc.strerror or exc if isinstance(exc, OSError) else exc
+            pending = f"the kept crop {place / str(file)} cannot be removed ({why}): remove it, or "
             pending += "make its folder writable, and run edgeface gallery list"
     for place in folders:
         flush(place)
