@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -185,20 +184,6 @@ def test_a_bundle_replaced_again_and_again_is_one_or_the_other(tmp_path: Path) -
         stop.set()
         thread.join()
     assert opened > 5, (opened, refused)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte, which can be made read-only."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if (
-        os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False).returncode
-    ):
-        pytest.skip("needs to mount a file system: run as root")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def remount(place: Path, how: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,12 @@ __all__ = ["CODECS", "Video", "save_video"]
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """What each kind of file is written with."""
+ROOM_BYTES = 8 << 20
+"""Less than this free on the disk ends a video while it can still be ended whole, with its index: that takes"""
+INDEX_BYTES = 32
+"""at most so much a picture."""
+LOOK_EVERY = 50
+"""Pictures from one look at the disk to the next."""
 LONGEST_GAP_S = 1.0
 """A pause of the source is shown for as long at most."""
 
@@ -33,6 +40,7 @@ class Video:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._start_s = 0.0
+        self._look_at = 0
 
     def write(self, image: Pixels, at_s: float, rate: float | None) -> None:
         """Add a picture, repeated or left out so that the video keeps the time.
@@ -43,8 +51,11 @@ class Video:
             rate: pictures a second of the video, the same in every call; None: unrelated pictures, one a second.
 
         Raises:
-            InputError: this OpenCV cannot write such a file.
+            InputError: this OpenCV cannot write such a file, or the disk is nearly full; what is there is kept.
         """
+        if self.pictures >= self._look_at:
+            self._look_at = self.pictures + LOOK_EVERY
+            self._require_room()
         fps = rate or 1.0
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])
@@ -64,6 +75,15 @@ class Video:
         for _ in range(due):
             self._writer.write(_fitted(image, self._size))
             self.pictures += 1
+
+    def _require_room(self) -> None:
+        """OpenCV does not say that a write failed: without this a stream of weeks would end without its video."""
+        free = shutil.disk_usage(self._path.parent).free
+        if free < ROOM_BYTES + INDEX_BYTES * self.pictures:
+            raise InputError(
+                f"the disk of --save is nearly full, {free >> 20} MiB are free: the video ends after "
+                f"{self.pictures} pictures"
+            )
 
     def finish(self) -> None:
         """End the file.

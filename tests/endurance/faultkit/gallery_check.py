@@ -87,7 +87,10 @@ def check(folder: Path, story: Story) -> tuple[bool, str | None]:
         assert gallery.search(vector(NEW_SEED), 1)[0].name == "new"
         note = gallery.describe()["note"]
     report = product.check(path)
-    assert report.sound, report
+    # An index file that was cut while it was written costs time, and is told of for as long as it lies there.
+    assert not [finding for finding in report.findings if finding.state == "damaged" and finding.what != "index"], (
+        report
+    )
     after = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.startswith(NAME)}
     seen = {seed for possible in allowed for _, seed in possible.values()} | {NEW_SEED}
     gone = seen - ({seed for _, seed in content.values()} | {NEW_SEED} if key is None else set())
