@@ -98,6 +98,7 @@ def _listen_to_sigterm() -> None:
     """SIGTERM (`kill`, `timeout`, a service manager) stops a command as Ctrl-C does: what can be kept is kept."""
 
     def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends two: the second must not stop the keeping
         raise KeyboardInterrupt(number)
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
