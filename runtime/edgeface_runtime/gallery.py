@@ -356,6 +356,7 @@ class Gallery(Closing):
             state = self._state(connection)
             if self._matrix is not None and self._matrix[0] == state:
                 return list(self._matrix[1]), self._matrix[2]
+            self._rows.forget()  # somebody may have been erased by another process
             rows = [row for page in self._rows.read(connection) for row in page]
             blobs = stack([row.blob for row in rows], self.embedding_size, self.path)
             names, matrix = by_name([row.name for row in rows], blobs)

@@ -131,6 +131,8 @@ class LargeGallery:
     def _catch_up(self, connection: sqlite3.Connection, index: Index, now: changes.State) -> int:
         """Bring the index up to date; how many templates were deleted or replaced."""
         changed = changes.changed_since(connection, index.state)
+        if changed:
+            self.rows.forget()  # somebody may have been erased by another process
         index.remove(np.array(changed, np.int64))
         for start in range(0, len(changed), VARIABLES):
             ids, templates, _ = self._rows(connection, changed[start : start + VARIABLES])
