@@ -75,7 +75,7 @@ def test_a_disk_that_breaks(recorder: Path, quick_disk: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "words"), [("room", "no space left on device"), ("syncs", "disk I/O error")])
 def test_a_disk_that_fails_an_encrypted_gallery(recorder: Path, quick_disk: Path, kind: str, words: str) -> None:
-    assert fail_at(recorder, quick_disk, 4, kind, words, "encrypted") >= 1
+    assert fail_at(recorder, quick_disk, 3, kind, words, "encrypted") >= 1
 
 
 @pytest.mark.soak
