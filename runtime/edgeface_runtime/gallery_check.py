@@ -56,12 +56,12 @@ def check(path: Path) -> Report:
         if "locked" in str(exc) or "unable to open" in str(exc):
             with store.guarded(path):
                 raise
-        report.add("file", "damaged", f"SQLite cannot read it: {exc}")
+        report.add("file", "damaged", f"SQLite cannot read it: {' '.join(str(exc).split())}")
         count_by_pages(report, path)
     except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:  # SQLite quotes what it found
         if not is_ours(path):
             raise ArtefactError(f"{path} is not a gallery: give the file edgeface enroll made") from exc
-        report.add("file", "damaged", f"SQLite cannot read it: {exc}")
+        report.add("file", "damaged", f"SQLite cannot read it: {' '.join(str(exc).split())}")
         count_by_pages(report, path)
     return report
 

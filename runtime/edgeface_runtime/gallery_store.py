@@ -101,7 +101,7 @@ def guarded(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        text = str(exc)
+        text = _line(exc)
         if "locked" in text or "busy" in text:
             raise InputError(f"gallery {path} is in use by another process: try again") from exc
         if "disk is full" in text or ("disk I/O" in text and _disk_is_full(path)):
@@ -112,9 +112,18 @@ def guarded(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as exc:
         if REFUSAL in str(exc):
             raise InputError(f"gallery {path} was encrypted by another process: open it again with the key") from exc
-        raise ArtefactError(f"gallery {path} is damaged ({exc}): restore a backup of it") from exc
+        raise ArtefactError(f"gallery {path} is damaged ({_line(exc)}): restore a backup of it") from exc
     except UnicodeDecodeError as exc:  # SQLite quotes what it found
-        raise ArtefactError(f"gallery {path} is damaged (it holds what is no text): restore a backup of it") from exc
+        raise ArtefactError(f"gallery {path} is damaged ({NO_TEXT}): restore a backup of it") from exc
+
+
+NO_TEXT = "it holds what is no text"
+
+
+def _line(error: sqlite3.DatabaseError) -> str:
+    """What SQLite says, in one line and without damaged bytes."""
+    text = " ".join(str(error).split())
+    return NO_TEXT if "Could not decode" in text else text
 
 
 def _disk_is_full(path: Path) -> bool:
