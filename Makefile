@@ -11,7 +11,7 @@ CONSTRAINTS := $(shell $(PYTHON) -c "import sys; print('constraints.txt' if sys.
 help:
 	@echo "make demo    the whole chain on procedural faces and one real photograph, results in out/demo"
 	@echo "make test    style, types and tests"
-	@echo "make soak    endurance and faults at full length: an hour (docs/endurance.md)"
+	@echo "make soak    endurance and faults at full length: two hours (docs/endurance.md)"
 	@echo "make bench   the claims about speed, measured"
 	@echo "make clean   remove $(VENV) and out"
 
