@@ -11,7 +11,7 @@ CONSTRAINTS := $(shell $(PYTHON) -c "import sys; print('constraints.txt' if sys.
 help:
 	@echo "make demo    the whole chain on procedural faces and one real photograph, results in out/demo"
 	@echo "make test    style, types and tests"
-	@echo "make soak    endurance and faults at full length: an hour (docs/endurance.md)"
+	@echo "make soak    endurance and faults at full length: two hours (docs/endurance.md)"
 	@echo "make bench   the claims about speed, measured"
 	@echo "make clean   remove $(VENV) and out"
 
@@ -35,7 +35,7 @@ test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 soak: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m soak tests/endurance
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v -s --durations=0 --durations-min=1 -m soak tests/endurance
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -123,12 +123,13 @@ def part_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_part(path: Path) -> None:
-    """Remove what a killed run left of `path` under its temporary name; another process's work stays."""
+    """Remove what a killed run left of `path` under its temporary name, to the disk; another process's work stays."""
     part = _part_name(path)
     handle = _locked(part, os.O_RDWR)
     if handle is not None:
         part.unlink(missing_ok=True)
         os.close(handle)
+        flush(part.parent)
 
 
 def _part_name(path: Path) -> Path:

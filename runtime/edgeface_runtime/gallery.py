@@ -27,7 +27,7 @@ from edgeface_runtime.gallery_encryption import make_encrypted, open_rows
 from edgeface_runtime.gallery_features import Halves, MaskedTemplates, pack, unpack
 from edgeface_runtime.gallery_files import copies_left
 from edgeface_runtime.gallery_key import GalleryKey
-from edgeface_runtime.gallery_layout import seal
+from edgeface_runtime.gallery_layout import seal, spared
 from edgeface_runtime.gallery_rekey import Rekeyed, refuse_same, rekey
 from edgeface_runtime.gallery_results import (
     Candidate,
@@ -97,7 +97,9 @@ class Gallery(Closing):
         try:
             with store.guarded(self.path):
                 self._file = store.FileId.of(self.path)
-                meta = store.read_meta(self._connection, self.path)
+                with store.reading(self._connection):
+                    meta = store.read_meta(self._connection, self.path)
+                    copy = None if meta["version"] == "1" else spared(self._connection)
                 store.check_origin(meta, self.path, origin)
                 self.model_id = meta["model_id"]
                 self.embedding_size = int(meta["embedding_size"])
@@ -107,6 +109,7 @@ class Gallery(Closing):
                     self.check_features(features)
                 store.upgrade(self._connection)
                 self._rows = self._large.rows = open_rows(meta, key, self.path)
+                store.check_spare(meta, copy, self.path)
                 changes.prepare(self._connection)
                 self._large.size = self.embedding_size
                 if "erasure_pending" in meta:
@@ -360,6 +363,7 @@ class Gallery(Closing):
             state = self._state(connection)
             if self._matrix is not None and self._matrix[0] == state:
                 return list(self._matrix[1]), self._matrix[2]
+            self._rows.forget()  # somebody may have been erased by another process
             rows = [row for page in self._rows.read(connection) for row in page]
             blobs = stack([row.blob for row in rows], self.embedding_size, self.path)
             names, matrix = by_name([row.name for row in rows], blobs)

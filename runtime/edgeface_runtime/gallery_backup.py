@@ -21,7 +21,7 @@ from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_store as store
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_check import check
-from edgeface_runtime.gallery_erasures import Mark, add_marks, erased_names, last_id, marks, now
+from edgeface_runtime.gallery_erasures import Mark, add_marks, erased_names, marks, now
 from edgeface_runtime.gallery_files import (
     alone,
     clear_beside,
@@ -31,7 +31,7 @@ from edgeface_runtime.gallery_files import (
     set_aside,
     spare_name,
 )
-from edgeface_runtime.gallery_layout import ENCRYPTED_BY, MARK_SALT, seal_meta
+from edgeface_runtime.gallery_layout import ENCRYPTED_BY, MARK_SALT, last_id, meta_value, seal_meta
 from edgeface_runtime.gallery_manifest import Manifest, read_manifest, remove_manifest, write_manifest
 from edgeface_runtime.gallery_salvage import is_ours, scan
 
@@ -252,10 +252,10 @@ def _fit(temporary: Path, before: _Before) -> int:
                 connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(same.items()))
                 seal_meta(connection)
             add_marks(connection, before.marks)
-            salt = connection.execute("SELECT value FROM meta WHERE key = ?", (MARK_SALT,)).fetchone()[0]
+            salt = meta_value(connection, MARK_SALT)
             names = [str(row[0]) for row in connection.execute("SELECT DISTINCT name FROM templates")]
             erased = 0
-            for name, until in erased_names(names, str(salt), marks(connection)).items():
+            for name, until in erased_names(names, salt, marks(connection)).items():
                 erased += connection.execute(
                     "DELETE FROM templates WHERE name = ? AND id <= ?", (name, until)
                 ).rowcount

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from edgeface_runtime.gallery_layout import last_id
 from edgeface_runtime.gallery_store import transaction
 
 __all__ = ["State", "changed_since", "descends", "log_enrolment", "prepare", "state", "trim"]
@@ -63,9 +64,10 @@ def trim(connection: sqlite3.Connection) -> None:
 
 def state(connection: sqlite3.Connection) -> State:
     """The gallery's state, as the connection's transaction sees it."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'templates'").fetchone()
-    seq, token = connection.execute("SELECT seq, hex(token) FROM changes ORDER BY seq DESC LIMIT 1").fetchone()
-    return State(int(row[0]) if row else 0, int(seq), str(token))
+    row = connection.execute("SELECT seq, hex(token) FROM changes ORDER BY seq DESC LIMIT 1").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("its log of changes is empty")
+    return State(last_id(connection), int(row[0]), str(row[1]))
 
 
 def descends(connection: sqlite3.Connection, old: State, now: State) -> bool:

@@ -19,7 +19,7 @@ from edgeface_runtime.gallery_check_beside import check_crops, check_index, chec
 from edgeface_runtime.gallery_check_rows import bad_row, check_templates, count_by_pages, rows_of, text
 from edgeface_runtime.gallery_check_schema import check_schema
 from edgeface_runtime.gallery_files import beside, copies_left, is_sqlite, read_only
-from edgeface_runtime.gallery_layout import NOT_SPARED, SEALED, digest
+from edgeface_runtime.gallery_layout import ENCRYPTED_BY, NOT_SPARED, SEALED, digest
 from edgeface_runtime.gallery_manifest import content_of, read_manifest
 from edgeface_runtime.gallery_report import Report
 from edgeface_runtime.gallery_salvage import is_ours
@@ -56,12 +56,12 @@ def check(path: Path) -> Report:
         if "locked" in str(exc) or "unable to open" in str(exc):
             with store.guarded(path):
                 raise
-        report.add("file", "damaged", f"SQLite cannot read it: {exc}")
+        report.add("file", "damaged", f"SQLite cannot read it: {' '.join(str(exc).split())}")
         count_by_pages(report, path)
     except store.UNREADABLE as exc:
         if not is_ours(path):
             raise ArtefactError(f"{path} is not a gallery: give the file edgeface enroll made") from exc
-        report.add("file", "damaged", f"SQLite cannot read it: {exc}")
+        report.add("file", "damaged", f"SQLite cannot read it: {' '.join(str(exc).split())}")
         count_by_pages(report, path)
     return report
 
@@ -90,6 +90,8 @@ def _look(connection: sqlite3.Connection, path: Path, report: Report) -> None:
         else:
             check_schema(connection, report, meta, features)
             _check_sealed(connection, report, meta, tables)
+            if ENCRYPTED_BY in meta:
+                _check_people(connection, report, tables)
             _check_manifest(connection, report)
         check_log(connection, report.add, tables)
         if not report.sound:
@@ -141,6 +143,28 @@ def _check_sealed(connection: sqlite3.Connection, report: Report, meta: dict[str
     header = {key: value for key, value in meta.items() if key not in NOT_SPARED}
     if not spare or json.loads(str(spare[0])) != header:
         report.add("header", "damaged", "its two copies differ")
+    if any(isinstance(value, bytes) for row in connection.execute("SELECT key, value FROM meta") for value in row):
+        report.add("header", "damaged", "it holds what is no text")
+
+
+def _check_people(connection: sqlite3.Connection, report: Report, tables: set[str]) -> None:
+    """Of an encrypted gallery: whether every template has a person, whose key opens it."""
+    if "people" not in tables:
+        report.add("people", "damaged", "their keys are missing: no template can be read")
+        return
+    nobodys = [
+        str(row[0])
+        for row in connection.execute(
+            f"SELECT id FROM templates WHERE name NOT IN (SELECT person FROM people) ORDER BY id LIMIT {MOST}"
+        )
+    ]
+    if nobodys:
+        report.add("people", "damaged", f"templates that are nobody's: {', '.join(nobodys)}")
+    empty = connection.execute(
+        "SELECT COUNT(*) FROM people WHERE person NOT IN (SELECT name FROM templates)"
+    ).fetchone()[0]
+    if empty:
+        report.add("people", "note", f"{empty} have no template")
 
 
 def _check_manifest(connection: sqlite3.Connection, report: Report) -> None:

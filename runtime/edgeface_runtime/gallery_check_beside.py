@@ -30,8 +30,8 @@ def check_log(connection: sqlite3.Connection, add: Add, tables: set[str]) -> Non
         return
     try:
         now = changes.state(connection)
-        most = connection.execute("SELECT COALESCE(MAX(id), 0) FROM templates").fetchone()[0]
-        ids = connection.execute("SELECT COALESCE(MAX(id), 0) FROM changes").fetchone()[0]
+        most = int(connection.execute("SELECT COALESCE(MAX(id), 0) FROM templates").fetchone()[0])
+        ids = int(connection.execute("SELECT COALESCE(MAX(id), 0) FROM changes").fetchone()[0])
         tokens = connection.execute("SELECT COUNT(*) FROM changes WHERE length(token) <> 8").fetchone()[0]
     except (sqlite3.DatabaseError, TypeError, ValueError) as exc:
         add("changes", "damaged", f"the log of changes cannot be read: {exc}")
@@ -78,7 +78,7 @@ def check_crops(connection: sqlite3.Connection, add: Add, path: Path) -> None:
         try:
             if sha256_file(folder / crop.file) == crop.sha256:
                 continue
-        except OSError:
+        except (OSError, ValueError):  # a damaged name may be none
             pass
         lost.append(template)
     if lost:

@@ -108,8 +108,9 @@ def erase(connection: sqlite3.Connection, gallery: Path) -> str | None:
         except FileNotFoundError:
             pending = f"the folder {place} of kept crops is not there: mount its disk, or, where they are gone for "
             pending += "good, make it anew, empty; then run edgeface gallery list"
-        except OSError as exc:
-            pending = f"the kept crop {place / str(file)} cannot be removed ({exc.strerror or exc}): remove it, or "
+        except (OSError, ValueError) as exc:  # a damaged name may be none
+            why = exc.strerror or exc if isinstance(exc, OSError) else exc
+            pending = f"the kept crop {place / str(file)} cannot be removed ({why}): remove it, or "
             pending += "make its folder writable, and run edgeface gallery list"
     for place in folders:
         flush(place)

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from edgeface_runtime.gallery_layout import MARK_SALT, seal
+from edgeface_runtime.gallery_layout import MARK_SALT, last_id, meta_value, seal
 from edgeface_runtime.gallery_results import person_name
 
-__all__ = ["Mark", "add_marks", "erased_names", "last_id", "mark_erased", "marks", "name_mark", "now"]
+__all__ = ["Mark", "add_marks", "erased_names", "mark_erased", "marks", "name_mark", "now"]
 
 
 def now() -> str:
@@ -41,14 +41,8 @@ def name_mark(salt: str, name: str) -> bytes:
 
 def mark_erased(connection: sqlite3.Connection, name: str) -> None:
     """Note a deletion, within its transaction."""
-    salt = connection.execute("SELECT value FROM meta WHERE key = ?", (MARK_SALT,)).fetchone()[0]
-    add_marks(connection, [Mark(name_mark(str(salt), name), last_id(connection), now())])
-
-
-def last_id(connection: sqlite3.Connection) -> int:
-    """Last id that was given to a template; 0 before the first."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'templates'").fetchone()
-    return int(row[0]) if row else 0
+    mark = name_mark(meta_value(connection, MARK_SALT), name)
+    add_marks(connection, [Mark(mark, last_id(connection), now())])
 
 
 def add_marks(connection: sqlite3.Connection, new: Iterable[Mark]) -> None:
@@ -65,8 +59,10 @@ def add_marks(connection: sqlite3.Connection, new: Iterable[Mark]) -> None:
 
 
 def marks(connection: sqlite3.Connection) -> list[Mark]:
-    """All marks, oldest first."""
+    """All marks, oldest first; sqlite3.DatabaseError where one is none."""
     rows = connection.execute("SELECT mark, last_id, at FROM erasures ORDER BY id").fetchall()
+    if not all(isinstance(mark, bytes) and isinstance(last, int) for mark, last, _ in rows):
+        raise sqlite3.DatabaseError("a mark of a deletion has changed")
     return [Mark(bytes(mark), int(last), str(at)) for mark, last, at in rows]
 
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeface_runtime.files import atomic_path, remove_part
+from edgeface_runtime.files import atomic_path, flush, remove_part
 from edgeface_runtime.gallery_changes import State
 from edgeface_runtime.gallery_index import GONE, ROWS, DamagedIndexError, Index
 
-__all__ = ["erase", "index_path", "load", "save"]
+__all__ = ["erase", "index_path", "load", "remove", "save"]
 
 FORMAT = "edgeface-index-1"
 HEADER_BYTES = 4096
@@ -132,7 +132,18 @@ def erase(path: Path, gone: Callable[[State], list[int] | None]) -> None:
     except FileNotFoundError:
         return
     except (DamagedIndexError, OSError):
-        path.unlink()
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove the file, and what a killed run left of it, to the disk: a power cut must not bring codes back.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    remove_part(path)
+    path.unlink(missing_ok=True)
+    flush(path.parent)
 
 
 def _overwrite(path: Path, fields: dict[str, Any], tail: bytearray, ids: npt.NDArray[np.int64]) -> None:

@@ -13,7 +13,20 @@ import json
 import secrets
 import sqlite3
 
-__all__ = ["ENCRYPTED_BY", "MARK_SALT", "NOT_SPARED", "SEALED", "VERSION", "digest", "extend", "seal", "seal_meta"]
+__all__ = [
+    "ENCRYPTED_BY",
+    "MARK_SALT",
+    "NOT_SPARED",
+    "SEALED",
+    "VERSION",
+    "digest",
+    "extend",
+    "last_id",
+    "meta_value",
+    "seal",
+    "seal_meta",
+    "spared",
+]
 
 VERSION = 2
 SEALED = ("templates", "spare", "erasures", "crops", "people")
@@ -68,6 +81,31 @@ def seal_meta(connection: sqlite3.Connection) -> None:
     meta = {key: value for key, value in connection.execute("SELECT key, value FROM meta") if key not in NOT_SPARED}
     connection.execute("INSERT OR REPLACE INTO spare (id, meta) VALUES (1, ?)", (json.dumps(meta, sort_keys=True),))
     seal(connection, "spare")
+
+
+def spared(connection: sqlite3.Connection) -> dict[str, str] | None:
+    """The second copy of `meta`; None where there is none, or it is damaged itself."""
+    row = connection.execute("SELECT meta, checksum FROM spare WHERE id = 1").fetchone()
+    if row is None or digest("spare", 1, row[0]) != row[1]:
+        return None
+    copy: dict[str, str] = json.loads(row[0])
+    return copy
+
+
+def meta_value(connection: sqlite3.Connection, key: str) -> str:
+    """A value of `meta` that every gallery has; sqlite3.DatabaseError where it is gone."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError(f"its header has no {key}")
+    return str(row[0])
+
+
+def last_id(connection: sqlite3.Connection) -> int:
+    """Last id that was given to a template, 0 before the first; sqlite3.DatabaseError where that is no number."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'templates'").fetchone()
+    if row is not None and not isinstance(row[0], int):
+        raise sqlite3.DatabaseError("its last id is no number")
+    return row[0] if row is not None else 0
 
 
 def extend(connection: sqlite3.Connection) -> None:

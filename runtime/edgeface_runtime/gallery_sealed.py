@@ -13,7 +13,7 @@ from pathlib import Path
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.gallery_cipher import EXTRA_BYTES, Cipher, PersonKey, TamperedError, padded, unpadded
 from edgeface_runtime.gallery_erasures import mark_erased
-from edgeface_runtime.gallery_layout import seal
+from edgeface_runtime.gallery_layout import last_id, meta_value, seal
 from edgeface_runtime.gallery_results import person_name
 from edgeface_runtime.gallery_rows import REFUSAL, NewRows, Rows, Stored, ordered
 
@@ -35,7 +35,7 @@ KEPT_KEYS = 1024
 
 def guard(connection: sqlite3.Connection) -> None:
     """Have the database refuse plain templates."""
-    size = int(connection.execute("SELECT value FROM meta WHERE key = 'embedding_size'").fetchone()[0])
+    size = int(meta_value(connection, "embedding_size"))
     for name, event in GUARDED.items():
         connection.execute(GUARD.format(name, event, 4 * size + EXTRA_BYTES))
 
@@ -67,8 +67,7 @@ class SealedRows(Rows):
     def insert(self, connection: sqlite3.Connection, new: NewRows) -> int:
         """Write rows; the first one's id, those after it follow on."""
         self.check(connection)
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'templates'").fetchone()
-        first = (int(row[0]) if row else 0) + 1
+        first = last_id(connection) + 1
         known = int(connection.execute("SELECT COALESCE(MAX(id), 0) FROM people").fetchone()[0])
         owners: dict[str, PersonKey] = {}
         values: list[tuple[object, ...]] = []
@@ -187,7 +186,7 @@ class SealedRows(Rows):
         row = connection.execute("SELECT person FROM people WHERE lookup = ?", (lookup,)).fetchone()
         if row is None:
             return 0
-        mark_erased(connection, row[0])
+        mark_erased(connection, str(row[0]))
         connection.execute("DELETE FROM people WHERE person = ?", row)
         return connection.execute("DELETE FROM templates WHERE name = ?", row).rowcount
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from edgeface_runtime import gallery_changes as changes
 from edgeface_runtime import gallery_index_file as file
 from edgeface_runtime.errors import InputError
-from edgeface_runtime.files import remove_part
 from edgeface_runtime.gallery_codes import Floats, Product, quantise, quantise_probe
 from edgeface_runtime.gallery_index import ROWS, DamagedIndexError, Index, View
 from edgeface_runtime.gallery_rank import best_people
@@ -132,6 +131,8 @@ class LargeGallery:
     def _catch_up(self, connection: sqlite3.Connection, index: Index, now: changes.State) -> int:
         """Bring the index up to date; how many templates were deleted or replaced."""
         changed = changes.changed_since(connection, index.state)
+        if changed:
+            self.rows.forget()  # somebody may have been erased by another process
         index.remove(np.array(changed, np.int64))
         for start in range(0, len(changed), VARIABLES):
             ids, templates, _ = self._rows(connection, changed[start : start + VARIABLES])
@@ -183,12 +184,14 @@ class LargeGallery:
 
         try:
             if self.rows.encrypted:  # one of the time before
-                remove_part(self.file)
-                self.file.unlink(missing_ok=True)
+                file.remove(self.file)
             else:
                 file.erase(self.file, gone)
         except OSError as exc:
-            return f"the index file {self.file} cannot be written ({exc.strerror or exc}): delete it"
+            why = exc.strerror or exc
+            if self.file.exists():
+                return f"the index file {self.file} cannot be written ({why}): delete it"
+            return f"{self.file.parent} cannot be flushed ({why}): run edgeface gallery list once that is mended"
         return None
 
     def search(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import make_parent
-from edgeface_runtime.gallery_layout import VERSION, extend
+from edgeface_runtime.gallery_layout import NOT_SPARED, VERSION, extend, meta_value
 from edgeface_runtime.gallery_rows import REFUSAL
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "FileId",
     "New",
     "check_origin",
+    "check_spare",
     "connect",
     "feature_shape",
     "finish_erasure",
@@ -103,7 +104,7 @@ def guarded(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        text = str(exc)
+        text = _line(exc)
         if "locked" in text or "busy" in text:
             raise InputError(f"gallery {path} is in use by another process: try again") from exc
         if "disk is full" in text or ("disk I/O" in text and _disk_is_full(path)):
@@ -114,7 +115,16 @@ def guarded(path: Path) -> Iterator[None]:
     except UNREADABLE as exc:
         if REFUSAL in str(exc):
             raise InputError(f"gallery {path} was encrypted by another process: open it again with the key") from exc
-        raise ArtefactError(f"gallery {path} is damaged ({exc}): restore a backup of it") from exc
+        raise ArtefactError(f"gallery {path} is damaged ({_line(exc)}): restore a backup of it") from exc
+
+
+NO_TEXT = "it holds what is no text"
+
+
+def _line(error: Exception) -> str:
+    """What SQLite says, in one line and without damaged bytes."""
+    text = " ".join(str(error).split())
+    return NO_TEXT if isinstance(error, UnicodeDecodeError) or "Could not decode" in text else text
 
 
 def _disk_is_full(path: Path) -> bool:
@@ -251,11 +261,10 @@ def upgrade(connection: sqlite3.Connection) -> bool:
 
     Every row is written once more.
     """
-    version = "SELECT value FROM meta WHERE key = 'version'"
-    if connection.execute(version).fetchone()[0] != "1":
+    if meta_value(connection, "version") != "1":
         return False
     with transaction(connection):
-        if connection.execute(version).fetchone()[0] == "1":  # another process may have been faster
+        if meta_value(connection, "version") == "1":  # another process may have been faster
             extend(connection)
     return True
 
@@ -285,6 +294,14 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> dict[str, str]:
             f"gallery {path} is damaged (it does not say which model made it): restore a backup of it"
         )
     return meta
+
+
+def check_spare(meta: dict[str, str], copy: dict[str, str] | None, path: Path) -> None:
+    """Raise ArtefactError where a header is not what its copy says; None is a copy that is damaged itself."""
+    if copy is not None and copy != {key: value for key, value in meta.items() if key not in NOT_SPARED}:
+        raise ArtefactError(
+            f"gallery {path} is damaged (the two copies of its header differ): restore a backup of it"
+        )
 
 
 def check_origin(meta: dict[str, str], path: Path, origin: str | None) -> None:

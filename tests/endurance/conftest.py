@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,17 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeface_runtime.gallery.INDEX_FROM", 8)
     monkeypatch.setattr("edgeface_runtime.gallery_search.FILE_FROM", 12)
     monkeypatch.setattr("edgeface_runtime.gallery_search.BEHIND", 6)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte, which can be made read-only."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False).returncode
+    ):
+        pytest.skip("needs to mount a file system: run as root")
+    yield place
+    subprocess.run(["umount", place], check=True)

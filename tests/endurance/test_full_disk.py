@@ -28,10 +28,10 @@ STEPS = 40
 pytestmark = pytest.mark.usefixtures("small_is_large")
 
 
-def told(recorder: Path, folder: Path, **settings: object) -> Story:
+def told(recorder: Path, folder: Path, *how: str, **settings: object) -> Story:
     """The story of a gallery on such a disk, which must come to its end."""
     folder.mkdir()
-    command = [sys.executable, "-m", "faultkit.gallery_story", str(folder), "1", str(STEPS)]
+    command = [sys.executable, "-m", "faultkit.gallery_story", str(folder), "1", str(STEPS), *how]
     run = subprocess.run(
         command, env=environment(recorder, folder, **settings), capture_output=True, text=True, check=False
     )
@@ -41,26 +41,27 @@ def told(recorder: Path, folder: Path, **settings: object) -> Story:
     return story
 
 
-def whole(recorder: Path, folder: Path) -> tuple[int, int]:
+def whole(recorder: Path, folder: Path, *how: str) -> tuple[int, int]:
     """Bytes written and flushes made, where nothing goes wrong."""
     log = folder.with_suffix(".log")
-    told(recorder, folder, log=log)
+    told(recorder, folder, *how, log=log)
     operations = [operation for operation in recorded(log) if not operation.name.endswith(NOTES)]
     written = sum(len(operation.data) for operation in operations if operation.kind == "W")
     return written, sum(operation.kind == "S" for operation in operations)
 
 
-def fail_at(recorder: Path, tmp_path: Path, count: int, kind: str, words: str) -> int:
+def fail_at(recorder: Path, tmp_path: Path, count: int, kind: str, words: str, *how: str) -> int:
     """The story, with the disk failing at `count` places; how often that was said."""
-    total = whole(recorder, tmp_path / "whole")[kind == "syncs"]
+    total = whole(recorder, tmp_path / "whole", *how)[kind == "syncs"]
     said = 0
     for number in range(count):
         folder = tmp_path / f"{kind}{number}"
-        story = told(recorder, folder, **{kind: total * number // count})
+        story = told(recorder, folder, *how, **{kind: total * number // count})
         gallery_check.check(folder, story)
         said += len(story.refused)
         for line in story.refused:
-            assert words in line and "\n" not in line and "damaged" not in line, line
+            assert any(word in line for word in (words, "cannot be flushed (Input/output error)")), line
+            assert "\n" not in line and "damaged" not in line, line
     return said
 
 
@@ -72,10 +73,19 @@ def test_a_disk_that_breaks(recorder: Path, quick_disk: Path) -> None:
     assert fail_at(recorder, quick_disk, 5, "syncs", "disk I/O error") >= 3
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize(("kind", "words"), [("room", "no space left on device"), ("syncs", "disk I/O error")])
-def test_a_disk_that_fails_anywhere(recorder: Path, quick_disk: Path, kind: str, words: str) -> None:
-    print(kind, fail_at(recorder, quick_disk, int(os.environ.get("EDGEFACE_SOAK_DISKS", "150")), kind, words))
+def test_a_disk_that_fails_an_encrypted_gallery(recorder: Path, quick_disk: Path, kind: str, words: str) -> None:
+    assert fail_at(recorder, quick_disk, 3, kind, words, "encrypted") >= 1
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", [(), ("encrypted",)], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(("kind", "words"), [("room", "no space left on device"), ("syncs", "disk I/O error")])
+def test_a_disk_that_fails_anywhere(
+    recorder: Path, quick_disk: Path, kind: str, words: str, how: tuple[str, ...]
+) -> None:
+    count = int(os.environ.get("EDGEFACE_SOAK_DISKS", "150"))
+    print(kind, fail_at(recorder, quick_disk, count, kind, words, *how))
 
 
 def command(recorder: Path, folder: Path, *arguments: object, **settings: object) -> tuple[int, str, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeface_runtime.gallery import Gallery
+from edgeface_runtime.gallery import Gallery, GalleryKey
+from edgeface_runtime.gallery_check import check
 
 MODEL, SIZE = "a" * 64, 16
 
@@ -54,6 +55,58 @@ with opened() as gallery:
         assert erasure.erased or "another process" in erasure.pending, erasure
 """
 )
+ENCRYPTED = (
+    START
+    + """
+from edgeface_runtime.errors import InputError
+from edgeface_runtime.gallery import GalleryKey
+KEYS = [GalleryKey(bytes([k]) * 32) for k in (1, 2, 3)]
+def by_any():
+    while True:
+        for key in KEYS[:2]:
+            try:
+                return Gallery(path, key=key)
+            except InputError as exc:
+                assert any(words in str(exc) for words in ("wrong key", "in use by another process")), exc
+"""
+)
+REKEY = (
+    ENCRYPTED
+    + """
+for k in range(count):
+    with Gallery(path, key=KEYS[k % 2]) as gallery:
+        changed = gallery.rekey(KEYS[(k + 1) % 2])
+        assert changed.erased or "another process" in changed.pending, changed
+"""
+)
+ENROL_BY_ANY = (
+    ENCRYPTED
+    + """
+gallery = by_any()
+for k in range(count):
+    template, done = rng.standard_normal(16), False
+    while not done:
+        try:
+            gallery.enroll(f"{who}-{k}", template)
+            done = True
+        except InputError as exc:
+            assert "was changed by another process: open it again" in str(exc), exc
+            gallery.close()
+            gallery = by_any()
+"""
+)
+STRANGER = (
+    ENCRYPTED
+    + """
+for k in range(count):
+    try:
+        Gallery(path, key=KEYS[2])
+    except InputError as exc:
+        assert "wrong key" in str(exc) or "in use by another process" in str(exc), exc
+    else:
+        raise AssertionError("opened by a stranger's key")
+"""
+)
 SEARCH = (
     START
     + """
@@ -90,9 +143,9 @@ def together(path: Path, count: int, *programs: str) -> None:
         assert process.returncode == 0, words
 
 
-def whole(path: Path, count: int, names: set[str]) -> None:
+def whole(path: Path, count: int, names: set[str], key: GalleryKey | None = None) -> None:
     """Everybody is there, once, found, and nothing else."""
-    with Gallery(path, MODEL, SIZE) as gallery:
+    with Gallery(path, MODEL, SIZE, key=key) as gallery:
         assert gallery.finish_erasure() is None
         assert gallery._open().execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         assert {person.name: person.templates for person in gallery.people()} == {
@@ -121,3 +174,13 @@ def test_one_enrols_while_others_delete_and_search(quick_disk: Path, count: int)
         drawn = np.asarray(gone.standard_normal(SIZE), np.float32)
         unit = drawn / np.linalg.norm(drawn)
         assert unit.tobytes()[:8] not in left
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(400, marks=pytest.mark.soak)])
+def test_one_changes_the_key_while_others_enrol_and_a_stranger_tries(quick_disk: Path, count: int) -> None:
+    path, keys = quick_disk / "g.db", [GalleryKey(bytes([k]) * 32) for k in (1, 2)]
+    with Gallery(path, MODEL, SIZE, create=True, key=keys[0]) as gallery:
+        gallery.enroll("first", np.ones(SIZE))
+    together(path, count, ENROL_BY_ANY, REKEY, ENROL_BY_ANY, STRANGER)
+    whole(path, count, {"first", *(f"{who}-{k}" for who in (0, 2) for k in range(count))}, keys[count % 2])
+    assert check(path).sound

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -187,20 +186,6 @@ def test_a_bundle_replaced_again_and_again_is_one_or_the_other(tmp_path: Path) -
     assert opened > 5, (opened, refused)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte, which can be made read-only."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if (
-        os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], check=False).returncode
-    ):
-        pytest.skip("needs to mount a file system: run as root")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def remount(place: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", place], check=True)
 
@@ -246,9 +231,10 @@ def test_a_disk_that_is_read_only(small_disk: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_is_large")
-def test_a_clock_that_is_set_back_again_and_again(recorder: Path, quick_disk: Path) -> None:
+@pytest.mark.parametrize("how", [(), ("encrypted",)], ids=["plain", "encrypted"])
+def test_a_clock_that_is_set_back_again_and_again(recorder: Path, quick_disk: Path, how: tuple[str, ...]) -> None:
     """An hour at every look: a whole life of a gallery, its index and its erasures, backwards through time."""
-    command = [sys.executable, "-m", "faultkit.gallery_story", str(quick_disk), "3", "60"]
+    command = [sys.executable, "-m", "faultkit.gallery_story", str(quick_disk), "3", "60", *how]
     subprocess.run(command, env=environment(recorder, quick_disk, clock=3600), check=True)
     story = Story.read((quick_disk / NOTES).read_bytes())
     assert len(story.done) == 61

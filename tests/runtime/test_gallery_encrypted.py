@@ -359,6 +359,22 @@ def test_deleting_takes_the_key_off_the_disk(tmp_path: Path) -> None:
         assert [(p.name, p.templates) for p in gallery.people()] == [("gone", 1), ("kept", 1)]
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_who_was_erased_elsewhere_leaves_the_memory_of_a_reader(
+    tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeface_runtime.gallery.INDEX_FROM", 2 if large else 1000)
+    path, rows = tmp_path / "g.db", vectors(3)
+    with make(path) as writer, Gallery(path, key=KEY) as reader:
+        writer.enroll_batch(["Ann", "Bob", "Cid"], rows)
+        assert reader.search(rows[0], 1)[0].name == "Ann"
+        keys = reader._rows._keys  # type: ignore[attr-defined]
+        assert "Ann" in {name for _, name in keys.values()}
+        writer.delete("Ann")
+        assert reader.search(rows[1], 1)[0].name == "Bob"
+        assert "Ann" not in {name for _, name in keys.values()}
+
+
 def test_a_reader_makes_erasure_pending(tmp_path: Path) -> None:
     path = tmp_path / "g.db"
     with make(path) as gallery:

@@ -83,8 +83,8 @@ def test_a_video_that_is_not_whole_is_not_kept(tmp_path: Path, small_files: Call
 
 
 def test_a_video_ends_before_its_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what is free made up: 3 pictures' worth of room above the reserve."""
-    free = iter([5, 4, 3, 2, -1])
+    """With what is free made up: after three pictures less than the reserve and their index."""
+    free = iter([5, 200, 200, 200, 3 * video_module.INDEX_BYTES - 1])
     monkeypatch.setattr(video_module, "_free_bytes", lambda folder: video_module.RESERVE_BYTES + next(free))
     with save_video(tmp_path / "out.avi") as video:
         for n in range(10):

@@ -42,8 +42,11 @@ class Capture:
     def open(self) -> None:
         """See `Source.open`. DeviceError where a live source is not there, InputError for a file."""
         self.close()
-        with _silent():
-            capture = self._new()
+        try:
+            with _silent():
+                capture = self._new()
+        except cv2.error as exc:
+            raise self._missing() from exc
         if not capture.isOpened():
             capture.release()
             raise self._missing()
@@ -78,9 +81,13 @@ class Capture:
             raise InputError(f"{self.name} gives no picture: {exc.err}") from exc
         if not there or image is None or image.size == 0:
             return None
+        if image.dtype != np.uint8:
+            raise InputError(f"{self.name} gives pictures of {image.dtype}: have it give 8 bits a channel")
         if image.ndim == 2 or image.shape[2] == 1:
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-        return np.asarray(image, np.uint8)
+            return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+        if image.shape[2] == 4:
+            return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2BGR), np.uint8)
+        return np.asarray(image)
 
     def close(self) -> None:
         """See `Source.close`."""

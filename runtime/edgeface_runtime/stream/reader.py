@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 
+import numpy as np
+
 from edgeface_runtime.errors import DeviceError, EdgefaceError, ImageError, InputError
 from edgeface_runtime.picture import Pixels
 from edgeface_runtime.stream.event import Event
@@ -51,6 +53,8 @@ class Reader:
         self._tell = tell
         self._stop = stop
         self._lost_s: float | None = None
+        self._why = ""
+        """What a live source said when it failed."""
         self._delays = delays()
 
     def frames(self) -> Generator[tuple[Frame, float], None, None]:
@@ -97,13 +101,17 @@ class Reader:
         """The next picture, unreadable ones told of and left out. None at the end, or where a live source fails."""
         while not self._stop.is_set():
             try:
-                return self._source.read()
+                image = self._source.read()
+                if image is not None and not _is_picture(image):
+                    raise InputError(f"{self._source.name} gave what is no picture of (H, W, 3) uint8")
+                return image
             except ImageError as exc:
                 self.unreadable += 1
                 self._tell(Event("unreadable", str(exc), time.time()))
-            except EdgefaceError:
+            except EdgefaceError as exc:
                 if not self._source.live:
                     raise
+                self._why = str(exc)
                 return None
         return None
 
@@ -122,7 +130,9 @@ class Reader:
         if self._lost_s is None:
             self._lost_s = time.monotonic()
             self.interruptions += 1
-            self._tell(Event("lost", f"{source.name} gives no pictures any more: trying again", time.time()))
+            words = self._why or f"{source.name} gives no pictures any more"
+            self._tell(Event("lost", f"{words}: trying again", time.time()))
+        self._why = ""
         while True:
             source.close()
             if self._stop.wait(self._pause_s(self._lost_s)):
@@ -147,3 +157,8 @@ class Reader:
             away_s = time.monotonic() - self._lost_s
             self._tell(Event("back", f"{self._source.name} is back after {away_s:.1f} s", time.time()))
             self._lost_s, self._delays = None, delays()
+
+
+def _is_picture(image: object) -> bool:
+    """Whether a source, which may be anybody's, gave what the stages take."""
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3

@@ -20,6 +20,8 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """What each kind of file is written with."""
 RESERVE_BYTES = 16 << 20
 """Room that is left on the disk: a file is ended with it, one on a full disk is lost as a whole."""
+INDEX_BYTES = 32
+"""What a picture takes of it at most, when the file is ended."""
 LONGEST_GAP_S = 1.0
 """A pause of the source is shown for as long at most."""
 
@@ -50,7 +52,7 @@ class Video:
         Raises:
             InputError: this OpenCV cannot write such a file.
         """
-        self.full = self.full or _free_bytes(self._path.parent) < RESERVE_BYTES
+        self.full = self.full or _free_bytes(self._path.parent) < RESERVE_BYTES + INDEX_BYTES * self.pictures
         if self.full:
             return
         fps = rate or 1.0
