@@ -71,8 +71,8 @@ class UnitCost:
             InputError: a width lies beyond what was measured.
         """
         table: NDArray[np.float64] = np.asarray(self.ms, np.float64).reshape([len(axis) for axis in self.axes])
-        for axis in range(table.ndim):  # more channels never cost less: noise must not make them look so
-            table = np.maximum.accumulate(table, axis)
+        for place in range(table.ndim):  # more channels never cost less: noise must not make them look so
+            table = np.maximum.accumulate(table, place)
         for axis, width in zip(self.axes, widths, strict=True):
             if width > axis[-1]:
                 raise InputError(f"{width} channels, and the profile ends at {axis[-1]}: profile this network")
@@ -191,7 +191,9 @@ def read_profile(path: Path, expect: Mapping[str, Any] | None = None) -> DeviceP
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ArtefactError(f"{path} is no device profile: make one with edgeface profile")
     if data.get("version") != VERSION:
-        raise ArtefactError(f"{path} has device profile version {data.get('version')}, not {VERSION}: upgrade edgeface")
+        raise ArtefactError(
+            f"{path} has device profile version {data.get('version')}, not {VERSION}: upgrade edgeface"
+        )
     try:
         profile = _profile(data)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:

@@ -11,6 +11,7 @@ average pool, so that no large output is copied. The same without the unit is it
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"node/{name}", **attributes))
         return name
@@ -65,9 +66,7 @@ class _Graph:
 
     def linear(self, x: str, inputs: int, outputs: int) -> str:
         flat = self.add("Reshape", x, self.values(np.array([-1, inputs], np.int64)), allowzero=0)
-        return self.add(
-            "Gemm", flat, self.filled(1 / inputs, outputs, inputs), self.filled(BIAS, outputs), transB=1
-        )
+        return self.add("Gemm", flat, self.filled(1 / inputs, outputs, inputs), self.filled(BIAS, outputs), transB=1)
 
     def norm(self, x: str, channels: int) -> str:
         ones, zeros = self.filled(1.0, channels), self.filled(0.0, channels)
@@ -84,8 +83,9 @@ class _Graph:
     def write(self, results: dict[str, tuple[str, int]], size: tuple[int, int]) -> bytes:
         """The file: `results` are output name -> (tensor, rank)."""
         for name, (tensor, _) in results.items():
-            kind = ("Cast", {"to": TensorProto.FLOAT}) if self.half else ("Identity", {})
-            self.nodes.append(helper.make_node(kind[0], [tensor], [name], name=f"node/{name}", **kind[1]))
+            to: dict[str, Any] = {"to": TensorProto.FLOAT} if self.half else {}
+            kind = "Cast" if self.half else "Identity"
+            self.nodes.append(helper.make_node(kind, [tensor], [name], name=f"node/{name}", **to))
         graph = helper.make_graph(
             self.nodes,
             "timed",
@@ -130,21 +130,21 @@ def _block(graph: _Graph, unit: Unit, x: str) -> str:
 
 
 def _top(graph: _Graph, unit: Unit, x: str) -> str:
-    return graph.prelu(graph.conv(x, *unit.widths, 1), unit.widths[-1])
+    return graph.prelu(graph.conv(x, unit.widths[0], unit.widths[1], 1), unit.widths[-1])
 
 
 def _lateral(graph: _Graph, unit: Unit, x: str) -> str:
-    x = graph.conv(x, *unit.widths, 1)
+    x = graph.conv(x, unit.widths[0], unit.widths[1], 1)
     return graph.up(x) if unit.kind == "lateral up" else x
 
 
 def _smooth(graph: _Graph, unit: Unit, x: str) -> str:
-    return graph.conv(x, *unit.widths, 3)
+    return graph.conv(x, unit.widths[0], unit.widths[1], 3)
 
 
 def _decode(graph: _Graph, unit: Unit, x: str) -> str:
     channels = unit.widths[-1]
-    return graph.norm(graph.prelu(graph.conv(x, *unit.widths, 3, 2), channels), channels)
+    return graph.norm(graph.prelu(graph.conv(x, unit.widths[0], channels, 3, 2), channels), channels)
 
 
 def _mask(graph: _Graph, unit: Unit, x: str) -> str:
@@ -229,7 +229,7 @@ def _pyramid(graph: _Graph, laterals: list[Unit], maps: list[str]) -> str:
     """The pyramid's finest level from three maps; nothing where there is no mask."""
     level = ""
     for unit, source in zip(laterals[::-1], maps[::-1], strict=False):
-        own = graph.conv(source, *unit.widths, 1)
+        own = graph.conv(source, unit.widths[0], unit.widths[1], 1)
         own = graph.add("Add", own, level) if level else own
         level = graph.up(own) if unit.kind == "lateral up" else own
     return level

@@ -22,9 +22,7 @@ BLOCK = re.compile(r"(stages\.(\d+))\.(\d+)\.(.*)")
 def removable(spec: ArchSpec) -> list[str]:
     """Names of the blocks whose shortcut is the identity, such as `stages.2.5`."""
     return [
-        f"stages.{index}.{number}"
-        for index, stage in enumerate(spec.stages)
-        for number in range(1, len(stage.inner))
+        f"stages.{index}.{number}" for index, stage in enumerate(spec.stages) for number in range(1, len(stage.inner))
     ]
 
 
@@ -47,7 +45,7 @@ def without_blocks(spec: ArchSpec, blocks: Collection[str]) -> ArchSpec:
 
 
 def drop_blocks(model: FaceNet, blocks: Collection[str]) -> FaceNet:
-    """A new network without those blocks, everything else as it was, in evaluation mode; raises as `without_blocks`."""
+    """A new network without those blocks, the rest as it was, in evaluation mode; raises as `without_blocks`."""
     smaller = FaceNet(without_blocks(model.spec, blocks))
     state = {}
     for name, tensor in model.state_dict().items():

@@ -12,7 +12,7 @@ import torch
 from edgeface.models.checkpoint import Checkpoint, save_checkpoint
 from edgeface.pruning.importance import importance
 from edgeface.pruning.latency.losses import measure_losses
-from edgeface.pruning.latency.prune import LatencyReport, LatencyPruned, prune_to_latency
+from edgeface.pruning.latency.prune import LatencyPruned, LatencyReport, prune_to_latency
 from edgeface_calibration.device_profile import DeviceProfile
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.manifest import InputSpec

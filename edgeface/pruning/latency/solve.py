@@ -15,6 +15,8 @@ __all__ = ["cheapest", "choose"]
 Choice = tuple[int, ...]
 """The option taken, for every variable."""
 SWEEPS, BISECTIONS, PASSES = 8, 24, 6
+HIGHEST = 1e6
+"""Loss per unit of cost at which only cost counts."""
 REACH = 2
 """How many options away, in the order of cost, an exchange looks; the extremes always."""
 
@@ -52,11 +54,15 @@ def choose(losses: Sequence[Sequence[float]], cost: Callable[[Choice], float], b
     if price_of(best) > budget:
         return None
     low, high = 0.0, 1.0
-    while price_of(_settled(start, lambda c: loss_of(c) + high * price_of(c), losses)) > budget and high < 1e9:
+
+    def at_price(price: float) -> Choice:
+        return _settled(start, lambda choice: loss_of(choice) + price * price_of(choice), losses)
+
+    while price_of(at_price(high)) > budget and high < HIGHEST:
         low, high = high, high * 4
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        found = _settled(start, lambda c, price=middle: loss_of(c) + price * price_of(c), losses)  # type: ignore[misc]
+        found = at_price(middle)
         if price_of(found) <= budget:
             high = middle
             if loss_of(found) < loss_of(best):
