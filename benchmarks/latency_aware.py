@@ -12,8 +12,10 @@ On a machine that others use, `--clock cpu` times what the one thread computed.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from edgeface.data.sample import sample_faces
 from edgeface.models import Checkpoint, FaceNet, load_checkpoint
 from edgeface.models.count import count
 from edgeface.pruning.importance import importance
-from edgeface.pruning.latency.losses import loss_steps, measure_losses
+from edgeface.pruning.latency.losses import Losses, loss_steps, measure_losses
 from edgeface.pruning.latency.prune import LatencyPruned, predicted_ms, prune_to_latency
 from edgeface.pruning.latency.run import save_pruned
 from edgeface.pruning.run import prune_checkpoint
@@ -37,7 +39,7 @@ from edgeface_export.onnx_export import export_onnx
 from edgeface_runtime.backends import open_backend
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import EdgefaceError, InputError
-from edgeface_runtime.files import write_json
+from edgeface_runtime.files import sha256_file, write_json
 from edgeface_runtime.manifest import InputSpec
 
 TRIES = 6
@@ -78,13 +80,7 @@ def compare(args: argparse.Namespace) -> None:
     judged = faces[args.faces :]
     with torch.inference_mode():
         dense = source.model(judged)
-    done = iter(range(1, loss_steps(source.model) + 1))
-
-    def say(word: str) -> None:
-        print(f"\rlosses {next(done)}/{loss_steps(source.model)} {word:<24}", end="", file=sys.stderr, flush=True)
-
-    losses = measure_losses(source.model, faces[: args.faces], importance(args.method), say)
-    print(file=sys.stderr)
+    losses = _losses(source, faces[: args.faces], sample.source, args)
     export_onnx(source.model, args.out / "dense.onnx")
     results = []
     for ratio in args.ratio or [0.5, 0.7]:
@@ -124,6 +120,24 @@ def compare(args: argparse.Namespace) -> None:
         )
         _show(results[-1], source)
         write_json(args.out / "result.json", {"machine": describe_machine(), "clock": args.clock, "ratios": results})
+
+
+def _losses(source: Checkpoint, faces: Tensor, words: str, args: argparse.Namespace) -> Losses:
+    """Measured, or as an earlier run into the same folder measured them."""
+    kept = args.out / "losses.json"
+    of = [sha256_file(args.checkpoint), args.method, len(faces), words]
+    if kept.is_file() and (data := json.loads(kept.read_text()))["of"] == of:
+        return Losses({name: tuple(values) for name, values in data["groups"].items()}, data["blocks"])
+    total = loss_steps(source.model)
+    done = iter(range(1, total + 1))
+
+    def say(word: str) -> None:
+        print(f"\rlosses {next(done)}/{total} {word:<24}", end="", file=sys.stderr, flush=True)
+
+    losses = measure_losses(source.model, faces, importance(args.method), say)
+    print(file=sys.stderr)
+    write_json(kept, {"of": of, **asdict(losses)})
+    return losses
 
 
 def _timed(

@@ -25,7 +25,7 @@ from edgeface.pruning.silence import silenced
 __all__ = ["SHARES", "Losses", "loss_steps", "measure_losses"]
 
 SHARES = (0.25, 0.5, 0.75)
-"""Shares of a group's channels that are silenced; between them the loss is a straight line."""
+"""Shares of a group's channels that are silenced; between them the turn, the root of the loss, is a straight line."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Losses:
 
     def of(self, group: Group, width: int) -> float:
         """Loss of a group at a width."""
-        return float(np.interp(1 - width / group.width, (0.0, *SHARES), (0.0, *self.groups[group.name])))
+        turns = np.sqrt((0.0, *self.groups[group.name]))
+        return float(np.interp(1 - width / group.width, (0.0, *SHARES), turns) ** 2)
 
 
 def loss_steps(model: FaceNet) -> int:
@@ -69,7 +70,7 @@ def measure_losses(
                 weak = weakest(scores, group, share)
                 with _from_stage(model, given, _stage(model, group.name)), silenced(model, {group.name: weak}):
                     found.append(_turn(whole, model(faces)))
-            lost[group.name] = tuple(float(value) for value in np.maximum.accumulate(found))
+            lost[group.name] = tuple(float(value) for value in np.maximum.accumulate([0.0, *found])[1:])
             say(group.name)
         for block in removable(model.spec):
             with _from_stage(model, given, _stage(model, block)), bypassed(model, block):

@@ -15,7 +15,7 @@ from edgeface_export.block_graphs import baseline_graph, network_graph, unit_gra
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import part_folder, write_json
 
-__all__ = ["PRECISIONS", "export_blocks", "grid", "test_networks", "write_blocks"]
+__all__ = ["PRECISIONS", "export_blocks", "grid", "check_networks", "write_blocks"]
 
 PRECISIONS = ("fp32", "fp16")
 SHARES = {1: (0.125, 0.375, 0.625, 1.0), 2: (0.125, 0.375, 0.625, 1.0), 3: (0.125, 0.5, 1.0)}
@@ -33,7 +33,7 @@ def _rounded(width: int, share: float) -> int:
     return width if share == 1 else min(width, max(MULTIPLE, round(width * share / MULTIPLE) * MULTIPLE))
 
 
-def test_networks(spec: ArchSpec) -> list[tuple[str, ArchSpec, bool]]:
+def check_networks(spec: ArchSpec) -> list[tuple[str, ArchSpec, bool]]:
     """Label, architecture, and whether the scale is fitted on it: even widths fit, uneven ones and depth check."""
     parts, blocks = groups(spec), removable(spec)
     rng = random.Random(0)
@@ -89,7 +89,7 @@ def write_blocks(spec: ArchSpec, precision: str, folder: Path) -> Blocks:
             own.append(baselines[unit.size, channels])
         timed.append(TimedUnit(unit.key, unit.size, axes, tuple(files), tuple(own)))
     networks = []
-    for number, (label, shape, fitted) in enumerate(test_networks(spec)):
+    for number, (label, shape, fitted) in enumerate(check_networks(spec)):
         parts = units(shape)
         name = f"network{number}.onnx"
         (folder / name).write_bytes(network_graph(parts, precision))
