@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ def places(axes: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
 def cost(key: str, widths: tuple[int, ...]) -> float:
     """Milliseconds: what is multilinear in the widths, as convolutions are."""
     size = int(key.split("x")[0].split()[-1]) / 112
-    return size * (0.01 + sum(a * b for a, b in zip(widths, widths[1:], strict=False)) / 1e3 + widths[0] / 1e3)
+    return size * (0.01 + sum(a * b for a, b in itertools.pairwise(widths)) / 1e3 + widths[0] / 1e3)
 
 
 def test_what_adds_up_is_predicted_exactly(profiled: DeviceProfile) -> None:
@@ -96,7 +97,7 @@ def test_a_folder_that_lacks_a_graph_or_is_newer_is_refused(tmp_path: Path, fold
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / INDEX).write_bytes((folder / INDEX).read_bytes())
-    with pytest.raises(ArtefactError, match="lacks unit0_8.onnx: export the blocks again"):
+    with pytest.raises(ArtefactError, match=r"lacks unit0_8\.onnx: export the blocks again"):
         read_blocks(copy)
     (copy / INDEX).write_text((folder / INDEX).read_text().replace('"version": 1', '"version": 2'))
     with pytest.raises(ArtefactError, match="version 2, not 1: upgrade"):
