@@ -104,6 +104,10 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     error = None if profile.error is None else round(profile.error, 4)
     output.data({"checkpoint": str(asked.out), "removed": True, "profile_error": error, **report.to_dict()})
     _show(output, report)
+    on = profile.conditions
+    threads = f"{on.threads} threads" if on.threads != 1 else "1 thread"
+    where = f"{on.backend} on {on.device}, {on.precision}, {threads}, batch {on.batch}"
+    output.line(f"profile: {where}, {profile.machine.get('processor', 'unknown processor')}")
     if error is not None:
         output.line(f"the profile's predictions were {error:.1%} off on average: measure with edgeface benchmark")
 

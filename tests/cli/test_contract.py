@@ -24,7 +24,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
     ),
     "profile": (
         "[CKPT|BLOCKS]",
-        "--arch --mask --width --out --export --backend --device --threads --batch --precision --rounds --clock --force",
+        "--arch --mask --width --out --export --backend --device --threads --batch --precision --rounds --clock",
     ),
     "prune": ("CKPT", "--ratio --target-latency --device-profile --out --method --round-to"),
     "evaluate": ("CKPT|BUNDLE", "--images --pairs --protocol --folds --occlusion --share --seed"),
