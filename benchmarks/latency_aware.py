@@ -28,7 +28,7 @@ from edgeface.models import Checkpoint, FaceNet, load_checkpoint
 from edgeface.models.count import count
 from edgeface.pruning.importance import importance
 from edgeface.pruning.latency.losses import Losses, loss_steps, measure_losses
-from edgeface.pruning.latency.prune import LatencyPruned, predicted_ms, prune_to_latency
+from edgeface.pruning.latency.prune import STEPS, LatencyPruned, halfway, predicted_ms, prune_to_latency
 from edgeface.pruning.latency.run import save_pruned
 from edgeface.pruning.run import prune_checkpoint
 from edgeface.workflows.machine import describe_machine
@@ -57,6 +57,7 @@ def main() -> int:
     parser.add_argument("--faces", type=int, default=32, help="faces that losses are measured on")
     parser.add_argument("--judge", type=int, default=64, help="other faces that cosines are measured on")
     parser.add_argument("--method", default="l1")
+    parser.add_argument("--steps", type=int, default=STEPS, help="how often losses are measured on the way")
     parser.add_argument("--runs", type=int, default=60, help="timed rounds")
     parser.add_argument("--clock", default="wall", choices=sorted(CLOCKS))
     args = parser.parse_args()
@@ -89,9 +90,12 @@ def compare(args: argparse.Namespace) -> None:
         uniform = load_checkpoint(uniform_path).model
         export_onnx(uniform, args.out / f"uniform-{ratio:g}.onnx")
         target, tries = predicted_ms(profile, uniform.spec), []
+        way = halfway(
+            source.model, profile, target, faces[: args.faces], steps=args.steps, method=args.method, first=losses
+        )
         best: tuple[LatencyPruned, dict[str, Latency]] | None = None
         for number in range(TRIES):
-            aware = prune_to_latency(source.model, profile, target, losses, method=args.method)
+            aware = prune_to_latency(way.model, profile, target, way.losses, method=args.method, origin=way.origin)
             export_onnx(aware.model, args.out / f"aware-{ratio:g}.onnx")
             timed = _timed(args.out, (height, width), profile, ratio, args)
             share = timed["aware"].p50_ms / timed["uniform"].p50_ms

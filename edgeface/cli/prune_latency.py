@@ -61,7 +61,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.pruning.importance import importance
     from edgeface.pruning.latency import prune_checkpoint_to_latency
     from edgeface.pruning.latency.losses import loss_steps
-    from edgeface.pruning.latency.prune import predicted_ms, reachable_ms
+    from edgeface.pruning.latency.prune import STEPS, predicted_ms, reachable_ms
     from edgeface_calibration.device_profile import read_profile
     from edgeface_runtime.errors import InputError
 
@@ -88,7 +88,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
         )
     sample = sample_faces(asked.data, asked.faces, size=spec.input_size)
     output.note(f"losses on {len(sample.crops)} {sample.source}")
-    with steps("losses", loss_steps(source.model), output.quiet) as advance:
+    with steps("losses", STEPS * loss_steps(source.model), output.quiet) as advance:
         report = prune_checkpoint_to_latency(
             source,
             profile,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from edgeface.models.iresnet import FaceNet
 from edgeface.models.spec import ArchSpec
 
-__all__ = ["bypassed", "drop_blocks", "removable", "without_blocks"]
+__all__ = ["bypassed", "drop_blocks", "left_blocks", "removable", "without_blocks"]
 
 BLOCK = re.compile(r"(stages\.(\d+))\.(\d+)\.(.*)")
 
@@ -42,6 +42,15 @@ def without_blocks(spec: ArchSpec, blocks: Collection[str]) -> ArchSpec:
         for index, stage in enumerate(spec.stages)
     )
     return replace(spec, stages=stages)
+
+
+def left_blocks(spec: ArchSpec, gone: Collection[str]) -> dict[str, str]:
+    """Every block that stays: its name afterwards -> its name now."""
+    found = {}
+    for index, stage in enumerate(spec.stages):
+        kept = [name for number in range(len(stage.inner)) if (name := f"stages.{index}.{number}") not in gone]
+        found.update({f"stages.{index}.{number}": name for number, name in enumerate(kept)})
+    return found
 
 
 def drop_blocks(model: FaceNet, blocks: Collection[str]) -> FaceNet:

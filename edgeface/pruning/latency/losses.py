@@ -49,7 +49,11 @@ def loss_steps(model: FaceNet) -> int:
 
 
 def measure_losses(
-    model: FaceNet, faces: Tensor, rank: Importance, progress: Callable[[str], None] | None = None
+    model: FaceNet,
+    faces: Tensor,
+    rank: Importance,
+    progress: Callable[[str], None] | None = None,
+    target: Tensor | None = None,
 ) -> Losses:
     """Losses of every group and removable block.
 
@@ -58,23 +62,27 @@ def measure_losses(
         faces: (N, 3, H, W) float in [-1, 1].
         rank: how channels are ranked.
         progress: called with a name as each is known.
+        target: (N, embedding) what the embeddings are compared with, where it is not the network's own: those of the
+            network this one was pruned from. Losses are then what is lost beyond the present.
     """
     lost: dict[str, tuple[float, ...]] = {}
     blocks: dict[str, float] = {}
     say = progress or (lambda word: None)
     with torch.inference_mode():
-        whole, given = _run(model, faces)
+        own, given = _run(model, faces)
+        whole = own if target is None else target
+        present = _turn(whole, own)
         for group in groups(model.spec):
             scores, found = rank(model, group), []
             for share in SHARES:
                 weak = weakest(scores, group, share)
                 with _from_stage(model, given, _stage(model, group.name)), silenced(model, {group.name: weak}):
-                    found.append(_turn(whole, model(faces)))
+                    found.append(_turn(whole, model(faces)) - present)
             lost[group.name] = tuple(float(value) for value in np.maximum.accumulate([0.0, *found])[1:])
             say(group.name)
         for block in removable(model.spec):
             with _from_stage(model, given, _stage(model, block)), bypassed(model, block):
-                blocks[block] = _turn(whole, model(faces))
+                blocks[block] = max(_turn(whole, model(faces)) - present, 0.0)
             say(block)
     return Losses(lost, blocks)
 

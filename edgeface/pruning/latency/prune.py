@@ -1,4 +1,8 @@
-"""The network that a latency leaves the most of: widths and blocks by loss per millisecond, then real removal."""
+"""The network that a latency leaves the most of: widths and blocks by loss per millisecond, then real removal.
+
+Done in steps, each a part of the way with losses measured anew: a block that is hardly missed alone may be all that
+is left of its kind once others are gone.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,41 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from edgeface.models.count import Counts, count
 from edgeface.models.iresnet import FaceNet
 from edgeface.models.spec import ArchSpec
 from edgeface.models.units import units
 from edgeface.pruning.groups import Group, groups, resized
 from edgeface.pruning.importance import importance
-from edgeface.pruning.latency.depth import drop_blocks, removable, without_blocks
-from edgeface.pruning.latency.losses import Losses
+from edgeface.pruning.latency.depth import drop_blocks, left_blocks, removable, without_blocks
+from edgeface.pruning.latency.losses import Losses, measure_losses
 from edgeface.pruning.latency.solve import cheapest, choose
 from edgeface.pruning.prune import kept_channels, shrink
 from edgeface_calibration.device_profile import DeviceProfile
 from edgeface_runtime.errors import InputError
 
-__all__ = ["GroupChange", "LatencyReport", "LatencyPruned", "predicted_ms", "prune_to_latency", "reachable_ms"]
+__all__ = [
+    "STEPS",
+    "GroupChange",
+    "Halfway",
+    "LatencyPruned",
+    "LatencyReport",
+    "Origin",
+    "halfway",
+    "predicted_ms",
+    "prune_to_latency",
+    "reachable_ms",
+]
 
 FLOOR = 0.25
 """A group keeps at least this share of its channels: losses are not measured beyond, and a bottleneck stays one."""
 LEVELS = 16
 """Most widths of a group that are looked at."""
+STEPS = 3
+"""How often losses are measured on the way."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +82,35 @@ class LatencyReport:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What earlier steps began with and did."""
+
+    spec: ArchSpec
+    """The network before the first step."""
+    blocks: dict[str, str]
+    """Block of the present network -> its name in that one."""
+    spent: dict[str, float]
+    """Group of that one -> loss of the steps so far."""
+
+    @staticmethod
+    def of(spec: ArchSpec) -> Origin:
+        """Before the first step."""
+        return Origin(spec, left_blocks(spec, ()), {part.name: 0.0 for part in groups(spec)})
+
+    def name(self, group: str) -> str:
+        """The first name of a group of the present network."""
+        block = group.removesuffix(".inner")
+        return self.blocks[block] + ".inner" if group.endswith(".inner") and block in self.blocks else group
+
+
+@dataclass(frozen=True)
 class LatencyPruned:
     """The smaller network, in evaluation mode, and what was done."""
 
     model: FaceNet
     report: LatencyReport
+    origin: Origin
+    """For a further step."""
 
 
 def predicted_ms(profile: DeviceProfile, spec: ArchSpec) -> float:
@@ -83,11 +127,12 @@ class _Choices:
     widths: list[list[int]]
 
     @staticmethod
-    def of(spec: ArchSpec, round_to: int) -> _Choices:
-        parts, blocks = groups(spec), set(removable(spec))
+    def of(spec: ArchSpec, round_to: int, origin: Origin | None = None) -> _Choices:
+        parts, blocks, begun = groups(spec), set(removable(spec)), origin or Origin.of(spec)
+        whole = {part.name: part.width for part in groups(begun.spec)}
         widths = []
         for part in parts:
-            floor = max(1, part.width * FLOOR)
+            floor = max(1, whole[begun.name(part.name)] * FLOOR)
             step = round_to * max(1, round(part.width / LEVELS / round_to))
             own = [part.width]
             while (width := (own[-1] - 1) // step * step) >= floor:
@@ -137,18 +182,21 @@ def prune_to_latency(
     *,
     method: str = "l1",
     round_to: int = 8,
+    origin: Origin | None = None,
 ) -> LatencyPruned:
     """Remove filters and blocks until the profile predicts `target_ms`; `model` itself is left as it is.
 
     Args:
         losses: of `edgeface.pruning.latency.losses`, by the same method.
         round_to: widths become multiples of this.
+        origin: what earlier steps did, for the report and the narrowest widths.
 
     Raises:
         InputError: the target is below what can be reached, which is told, or the profile is of another network.
     """
     rank = importance(method)
-    choices = _Choices.of(model.spec, round_to)
+    begun = origin or Origin.of(model.spec)
+    choices = _Choices.of(model.spec, round_to, begun)
     cost = _cost(choices, profile)
     table = [
         [losses.of(part, width) if width else losses.blocks[part.name.removesuffix(".inner")] for width in own]
@@ -167,21 +215,75 @@ def prune_to_latency(
             moved = next(left)
             kept[moved.name] = kept_channels(rank(shallow, moved), widths[part.name])
     smaller = shrink(shallow, kept)
-    before, after = count(model.spec), count(smaller.spec)
+    spent = dict(begun.spent)
+    for part, taken, loss in zip(choices.parts, choice, table, strict=True):
+        spent[begun.name(part.name)] += loss[taken]
+    blocks = {now: begun.blocks[before] for now, before in left_blocks(model.spec, gone).items()}
+    after = Origin(begun.spec, blocks, spent)
+    return LatencyPruned(smaller, _report(after, smaller.spec, profile, target_ms, method), after)
+
+
+def _report(origin: Origin, spec: ArchSpec, profile: DeviceProfile, target_ms: float, method: str) -> LatencyReport:
+    """What became of `origin.spec`."""
+    widths = {origin.name(part.name): part.width for part in groups(spec)}
     changes = tuple(
-        GroupChange(part.name, part.width, own[taken], loss[taken])
-        for part, own, taken, loss in zip(choices.parts, choices.widths, choice, table, strict=True)
+        GroupChange(part.name, part.width, widths.get(part.name, 0), origin.spent[part.name])
+        for part in groups(origin.spec)
     )
-    report = LatencyReport(
+    before, after = count(origin.spec), count(spec)
+    return LatencyReport(
         method,
         target_ms,
-        predicted_ms(profile, smaller.spec),
-        predicted_ms(profile, model.spec),
+        predicted_ms(profile, spec),
+        predicted_ms(profile, origin.spec),
         sum(change.loss for change in changes),
         1 - after.filters / before.filters,
-        tuple(gone),
+        tuple(change.name.removesuffix(".inner") for change in changes if not change.after),
         before,
         after,
         changes,
     )
-    return LatencyPruned(smaller, report)
+
+
+@dataclass(frozen=True)
+class Halfway:
+    """A network before its last step, and the losses that step is chosen by."""
+
+    model: FaceNet
+    losses: Losses
+    origin: Origin
+
+
+def halfway(
+    model: FaceNet,
+    profile: DeviceProfile,
+    target_ms: float,
+    faces: Tensor,
+    *,
+    steps: int = STEPS,
+    method: str = "l1",
+    round_to: int = 8,
+    first: Losses | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Halfway:
+    """All steps but the last, each by the same factor of latency; losses are measured before every step.
+
+    Args:
+        faces: (N, 3, H, W) float in [-1, 1].
+        first: losses of `model` itself where they are known.
+        progress: called with a name as each loss is known.
+
+    Raises:
+        InputError: as `prune_to_latency`.
+    """
+    rank, present, origin = importance(method), model, Origin.of(model.spec)
+    now = predicted_ms(profile, model.spec)
+    with torch.inference_mode():
+        target = model(faces)
+    losses = first or measure_losses(model, faces, rank, progress)
+    for step in range(1, steps):
+        goal = now * (target_ms / now) ** (step / steps)
+        done = prune_to_latency(present, profile, goal, losses, method=method, round_to=round_to, origin=origin)
+        present, origin = done.model, done.origin
+        losses = measure_losses(present, faces, rank, progress, target)
+    return Halfway(present, losses, origin)

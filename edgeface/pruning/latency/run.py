@@ -10,9 +10,7 @@ import numpy.typing as npt
 import torch
 
 from edgeface.models.checkpoint import Checkpoint, save_checkpoint
-from edgeface.pruning.importance import importance
-from edgeface.pruning.latency.losses import measure_losses
-from edgeface.pruning.latency.prune import LatencyPruned, LatencyReport, prune_to_latency
+from edgeface.pruning.latency.prune import LatencyPruned, LatencyReport, halfway, prune_to_latency
 from edgeface_calibration.device_profile import DeviceProfile
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.manifest import InputSpec
@@ -43,8 +41,10 @@ def prune_checkpoint_to_latency(
     """
     height, width = source.model.spec.input_size
     batch = torch.from_numpy(to_batch(faces, InputSpec(height=height, width=width)))
-    losses = measure_losses(source.model, batch, importance(method), progress)
-    pruned = prune_to_latency(source.model, profile, target_ms, losses, method=method, round_to=round_to)
+    way = halfway(source.model, profile, target_ms, batch, method=method, round_to=round_to, progress=progress)
+    pruned = prune_to_latency(
+        way.model, profile, target_ms, way.losses, method=method, round_to=round_to, origin=way.origin
+    )
     save_pruned(out, source, pruned, profile, source_of_faces)
     return pruned.report
 

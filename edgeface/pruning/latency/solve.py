@@ -15,6 +15,8 @@ __all__ = ["cheapest", "choose"]
 Choice = tuple[int, ...]
 """The option taken, for every variable."""
 SWEEPS, BISECTIONS, PASSES = 8, 24, 6
+CANDIDATES = 4
+"""Choices of the bisection that exchanges start from."""
 HIGHEST = 1e6
 """Loss per unit of cost at which only cost counts."""
 REACH = 2
@@ -53,23 +55,29 @@ def choose(losses: Sequence[Sequence[float]], cost: Callable[[Choice], float], b
     best = cheapest(losses, price_of)
     if price_of(best) > budget:
         return None
-    low, high = 0.0, 1.0
+    candidates = {best}
+    for begin in (start, best):
 
-    def at_price(price: float) -> Choice:
-        return _settled(start, lambda choice: loss_of(choice) + price * price_of(choice), losses)
+        def at_price(price: float, begin: Choice = begin) -> Choice:
+            return _settled(begin, lambda choice: loss_of(choice) + price * price_of(choice), losses)
 
-    while price_of(at_price(high)) > budget and high < HIGHEST:
-        low, high = high, high * 4
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        found = at_price(middle)
-        if price_of(found) <= budget:
-            high = middle
-            if loss_of(found) < loss_of(best):
-                best = found
-        else:
-            low = middle
-    return _exchanged(best, losses, loss_of, lambda choice: price_of(choice) <= budget)
+        low, high = 0.0, 1.0
+        while price_of(at_price(high)) > budget and high < HIGHEST:
+            low, high = high, high * 4
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            found = at_price(middle)
+            if price_of(found) <= budget:
+                high = middle
+                candidates.add(found)
+            else:
+                low = middle
+
+    def fits(choice: Choice) -> bool:
+        return price_of(choice) <= budget
+
+    nearest = sorted(candidates, key=loss_of)[:CANDIDATES]
+    return min((_exchanged(choice, losses, loss_of, fits) for choice in nearest), key=loss_of)
 
 
 def _settled(start: Choice, value: Callable[[Choice], float], losses: Sequence[Sequence[float]]) -> Choice:

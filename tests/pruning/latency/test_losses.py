@@ -71,3 +71,13 @@ def test_between_shares_the_root_is_a_straight_line() -> None:
     assert losses.of(group, 56) == pytest.approx(0.01)
     assert losses.of(group, 40) == pytest.approx(0.09)
     assert losses.of(group, 16) == pytest.approx(0.81)
+
+
+def test_against_another_networks_embeddings_what_is_lost_beyond_the_present(dense: FaceNet, faces: Tensor) -> None:
+    with torch.inference_mode():
+        target = dense(faces)
+    shallow = drop_blocks(dense, ["stages.1.1"])
+    found = measure_losses(shallow, faces, importance("l1"), target=target)
+    both = loss(dense, drop_blocks(dense, ["stages.1.1", "stages.2.1"]), faces) - loss(dense, shallow, faces)
+    assert found.blocks["stages.2.1"] == pytest.approx(max(both, 0), abs=1e-5)
+    assert "stages.1.1" not in found.blocks

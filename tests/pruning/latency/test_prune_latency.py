@@ -13,7 +13,8 @@ from edgeface.models.spec import ArchSpec
 from edgeface.models.units import Unit, units
 from edgeface.pruning.groups import groups
 from edgeface.pruning.latency import Losses, prune_to_latency
-from edgeface.pruning.latency.prune import FLOOR, LatencyPruned, predicted_ms, reachable_ms
+from edgeface.pruning.latency.depth import left_blocks, removable
+from edgeface.pruning.latency.prune import FLOOR, LatencyPruned, halfway, predicted_ms, reachable_ms
 from edgeface.pruning.latency.run import save_pruned
 from edgeface.workflows.profile.plan import grid
 from edgeface_calibration.device_profile import Conditions, DeviceProfile, UnitCost
@@ -123,3 +124,40 @@ def test_the_checkpoint_tells_what_was_done(tmp_path: Path, dense: FaceNet, loss
     assert again.model.spec == found.model.spec and again.meta.stage == "pruned"
     assert again.meta.ratio_achieved == pytest.approx(1 - 0.5 * (1 - found.report.achieved_ratio), abs=1e-6)
     assert "onnxruntime on cpu, fp32, batch 1" in again.meta.history[-1] and "stages.2.1" in again.meta.history[-1]
+
+
+def test_steps_tell_of_the_first_network_and_keep_its_weights(dense: FaceNet) -> None:
+    profile = device(dense.spec, by_depth)
+    before, faces = predicted_ms(profile, dense.spec), torch.rand(2, 3, 112, 96) * 2 - 1
+    words: list[str] = []
+    target = before - 2.9
+    way = halfway(dense, profile, target, faces, steps=2, progress=words.append)
+    assert len(way.origin.blocks) == 8 - 2 and len(words) > len(groups(dense.spec)) + 4
+    found = prune_to_latency(way.model, profile, target, way.losses, origin=way.origin)
+    gone = found.report.blocks_removed
+    assert len(gone) == 3 and set(gone) < set(removable(dense.spec))
+    assert found.report.before_ms == before and found.report.predicted_ms <= target
+    assert {g.name: g.before for g in found.report.groups} == {g.name: g.width for g in groups(dense.spec)}
+    assert found.report.before == count(dense.spec)
+    assert found.origin.blocks == left_blocks(dense.spec, gone)
+    for now, first in found.origin.blocks.items():
+        own, whole = found.model.get_submodule(now), dense.get_submodule(first)
+        assert all(torch.equal(a, b) for a, b in zip(own.parameters(), whole.parameters(), strict=True))
+
+
+def test_steps_never_cut_below_the_first_networks_floor(dense: FaceNet) -> None:
+    profile = device(dense.spec, by_width)
+    target = 1.02 * reachable_ms(dense.spec, profile)
+    faces = torch.rand(2, 3, 112, 96) * 2 - 1
+    way = halfway(dense, profile, target, faces, steps=2)
+    found = prune_to_latency(way.model, profile, target, way.losses, origin=way.origin)
+    assert found.report.predicted_ms <= target
+    assert min(g.after / g.before for g in found.report.groups if g.after) >= FLOOR
+
+
+def test_blocks_move_up() -> None:
+    spec = build_spec("iresnet18")
+    assert left_blocks(spec, ["stages.1.1"])["stages.1.0"] == "stages.1.0"
+    deeper = left_blocks(build_spec("iresnet50"), ["stages.2.1", "stages.2.3"])
+    assert [deeper[f"stages.2.{number}"][9:] for number in range(4)] == ["0", "2", "4", "5"]
+    assert len(deeper) == 24 - 2
