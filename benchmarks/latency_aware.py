@@ -58,6 +58,7 @@ def main() -> int:
     parser.add_argument("--judge", type=int, default=64, help="other faces that cosines are measured on")
     parser.add_argument("--method", default="l1")
     parser.add_argument("--steps", type=int, default=STEPS, help="how often losses are measured on the way")
+    parser.add_argument("--keep-blocks", action="store_true", help="only narrow")
     parser.add_argument("--runs", type=int, default=60, help="timed rounds")
     parser.add_argument("--clock", default="wall", choices=sorted(CLOCKS))
     args = parser.parse_args()
@@ -90,12 +91,11 @@ def compare(args: argparse.Namespace) -> None:
         uniform = load_checkpoint(uniform_path).model
         export_onnx(uniform, args.out / f"uniform-{ratio:g}.onnx")
         target, tries = predicted_ms(profile, uniform.spec), []
-        way = halfway(
-            source.model, profile, target, faces[: args.faces], steps=args.steps, method=args.method, first=losses
-        )
+        how = {"method": args.method, "keep_blocks": args.keep_blocks}
+        way = halfway(source.model, profile, target, faces[: args.faces], steps=args.steps, first=losses, **how)
         best: tuple[LatencyPruned, dict[str, Latency]] | None = None
         for number in range(TRIES):
-            aware = prune_to_latency(way.model, profile, target, way.losses, method=args.method, origin=way.origin)
+            aware = prune_to_latency(way.model, profile, target, way.losses, origin=way.origin, **how)
             export_onnx(aware.model, args.out / f"aware-{ratio:g}.onnx")
             timed = _timed(args.out, (height, width), profile, ratio, args)
             share = timed["aware"].p50_ms / timed["uniform"].p50_ms

@@ -29,6 +29,9 @@ def prune(
     device_profile: Annotated[
         Path | None, typer.Option(help="What the network's parts cost on the device (edgeface profile).")
     ] = None,
+    keep_blocks: Annotated[
+        bool, typer.Option("--keep-blocks", help="To meet a latency only narrow: no whole block goes.")
+    ] = False,
     method: Annotated[str, typer.Option(help="How filters are ranked: l1 or l2.")] = "l1",
     round_to: Annotated[int, typer.Option(help="Widths become multiples of this.")] = 8,
     data: Annotated[
@@ -53,9 +56,11 @@ def prune(
     from edgeface.pruning.run import prune_checkpoint
 
     output = Output(json, quiet)
-    refuse_both(ratio, target_latency, device_profile, ["--uniform"] * uniform)
+    refuse_both(ratio, target_latency, device_profile, ["--uniform"] * uniform, ["--keep-blocks"] * keep_blocks)
     if target_latency is not None and device_profile is not None:
-        asked = LatencyAsked(checkpoint, out, target_latency, device_profile, method, round_to, data, faces, force)
+        asked = LatencyAsked(
+            checkpoint, out, target_latency, device_profile, method, round_to, data, faces, keep_blocks, force
+        )
         return prune_latency(output, asked)
     assert ratio is not None
     source = load_checkpoint(checkpoint)

@@ -26,14 +26,22 @@ class LatencyAsked:
     round_to: int
     data: Path | None
     faces: int
+    keep_blocks: bool
     force: bool
 
 
-def refuse_both(ratio: float | None, target: str | None, profile: Path | None, of_ratio: Sequence[str]) -> None:
+def refuse_both(
+    ratio: float | None,
+    target: str | None,
+    profile: Path | None,
+    of_ratio: Sequence[str],
+    of_latency: Sequence[str],
+) -> None:
     """Raise InputError unless the flags ask for a ratio, or for a latency with a profile.
 
     Args:
         of_ratio: flags that were given and go with a ratio alone.
+        of_latency: and those that go with a latency alone.
     """
     from edgeface_runtime.errors import InputError
 
@@ -44,6 +52,8 @@ def refuse_both(ratio: float | None, target: str | None, profile: Path | None, o
         raise InputError(f"{missing} is missing: a latency is met by a profile of the device")
     if target is not None and of_ratio:
         raise InputError(f"{of_ratio[0]} goes with --ratio, not with --target-latency")
+    if target is None and of_latency:
+        raise InputError(f"{of_latency[0]} goes with --target-latency, not with --ratio")
 
 
 def prune_latency(output: Output, asked: LatencyAsked) -> None:
@@ -80,7 +90,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
         output.data({"checkpoint": str(asked.out), "target_ms": target, "predicted_ms": now, "removed": False})
         output.line(f"{now:.3g} ms are predicted as it is, no more than {target:g} ms: nothing was removed")
         return
-    least = reachable_ms(spec, profile, asked.round_to)
+    least = reachable_ms(spec, profile, asked.round_to, asked.keep_blocks)
     if target < least:
         raise InputError(
             f"--target-latency {target:g} ms cannot be reached: {least:.3g} ms can, by {asked.profile}; "
@@ -98,6 +108,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             sample.source,
             method=asked.method,
             round_to=asked.round_to,
+            keep_blocks=asked.keep_blocks,
             progress=advance,
         )
     output.wrote(asked.out)

@@ -84,6 +84,12 @@ def test_prune_to_a_latency(dense: Path, known: Path, tmp_path: Path, cli: Cli) 
     assert "blocks removed: stages." in shown.out
 
 
+def test_blocks_can_be_kept(dense: Path, known: Path, tmp_path: Path, cli: Cli) -> None:
+    flags = ("--device-profile", known, "--out", tmp_path / "p.safetensors", "--faces", 2, "--keep-blocks")
+    refused = cli("prune", dense, "--target-latency", "8ms", *flags)
+    assert refused.code == 2 and "cannot be reached: 10 ms can" in refused.err  # here only blocks cost anything
+
+
 def test_a_target_that_is_met_changes_nothing(dense: Path, known: Path, tmp_path: Path, cli: Cli) -> None:
     out = tmp_path / "same.safetensors"
     done = cli("prune", dense, "--target-latency", 10, "--device-profile", known, "--out", out)
@@ -103,6 +109,7 @@ def test_a_target_that_is_met_changes_nothing(dense: Path, known: Path, tmp_path
             "prune {dense} --out {new} --target-latency 4 --device-profile {known} --uniform",
             "--uniform goes with",
         ),
+        ("prune {dense} --out {new} --ratio .5 --keep-blocks", "--keep-blocks goes with --target-latency"),
         ("prune {dense} --out {new} --target-latency fast --device-profile {known}", "a time such as 4ms or 800us"),
         ("prune {dense} --out {new} --target-latency -4 --device-profile {known}", "a time such as 4ms or 800us"),
         ("prune {dense} --out {new} --target-latency 5.9 --device-profile {known}", "cannot be reached: 6 ms can"),

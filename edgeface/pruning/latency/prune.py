@@ -127,8 +127,9 @@ class _Choices:
     widths: list[list[int]]
 
     @staticmethod
-    def of(spec: ArchSpec, round_to: int, origin: Origin | None = None) -> _Choices:
-        parts, blocks, begun = groups(spec), set(removable(spec)), origin or Origin.of(spec)
+    def of(spec: ArchSpec, round_to: int, keep_blocks: bool, origin: Origin | None = None) -> _Choices:
+        parts, begun = groups(spec), origin or Origin.of(spec)
+        blocks = set() if keep_blocks else set(removable(spec))
         whole = {part.name: part.width for part in groups(begun.spec)}
         widths = []
         for part in parts:
@@ -152,9 +153,9 @@ class _Choices:
         return without_blocks(resized(self.spec, widths), gone)
 
 
-def reachable_ms(spec: ArchSpec, profile: DeviceProfile, round_to: int = 8) -> float:
+def reachable_ms(spec: ArchSpec, profile: DeviceProfile, round_to: int = 8, keep_blocks: bool = False) -> float:
     """The least latency that widths and blocks can be brought to, by the profile; raises as it does."""
-    choices = _Choices.of(spec, round_to)
+    choices = _Choices.of(spec, round_to, keep_blocks)
     least = cheapest([[0.0] * len(own) for own in choices.widths], _cost(choices, profile))
     return _cost(choices, profile)(least)
 
@@ -182,6 +183,7 @@ def prune_to_latency(
     *,
     method: str = "l1",
     round_to: int = 8,
+    keep_blocks: bool = False,
     origin: Origin | None = None,
 ) -> LatencyPruned:
     """Remove filters and blocks until the profile predicts `target_ms`; `model` itself is left as it is.
@@ -189,6 +191,7 @@ def prune_to_latency(
     Args:
         losses: of `edgeface.pruning.latency.losses`, by the same method.
         round_to: widths become multiples of this.
+        keep_blocks: only narrow; no block goes.
         origin: what earlier steps did, for the report and the narrowest widths.
 
     Raises:
@@ -196,7 +199,7 @@ def prune_to_latency(
     """
     rank = importance(method)
     begun = origin or Origin.of(model.spec)
-    choices = _Choices.of(model.spec, round_to, begun)
+    choices = _Choices.of(model.spec, round_to, keep_blocks, begun)
     cost = _cost(choices, profile)
     table = [
         [losses.of(part, width) if width else losses.blocks[part.name.removesuffix(".inner")] for width in own]
@@ -204,7 +207,7 @@ def prune_to_latency(
     ]
     choice = choose(table, cost, target_ms)
     if choice is None:
-        least = reachable_ms(model.spec, profile, round_to)
+        least = reachable_ms(model.spec, profile, round_to, keep_blocks)
         raise InputError(f"--target-latency {target_ms:g} ms cannot be reached: {least:.3g} ms can, by this profile")
     widths, gone = choices.pick(choice)
     shallow = drop_blocks(model, gone)
@@ -263,6 +266,7 @@ def halfway(
     steps: int = STEPS,
     method: str = "l1",
     round_to: int = 8,
+    keep_blocks: bool = False,
     first: Losses | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Halfway:
@@ -283,7 +287,16 @@ def halfway(
     losses = first or measure_losses(model, faces, rank, progress)
     for step in range(1, steps):
         goal = now * (target_ms / now) ** (step / steps)
-        done = prune_to_latency(present, profile, goal, losses, method=method, round_to=round_to, origin=origin)
+        done = prune_to_latency(
+            present,
+            profile,
+            goal,
+            losses,
+            method=method,
+            round_to=round_to,
+            keep_blocks=keep_blocks,
+            origin=origin,
+        )
         present, origin = done.model, done.origin
         losses = measure_losses(present, faces, rank, progress, target)
     return Halfway(present, losses, origin)

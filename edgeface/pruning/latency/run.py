@@ -28,12 +28,14 @@ def prune_checkpoint_to_latency(
     *,
     method: str = "l1",
     round_to: int = 8,
+    keep_blocks: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> LatencyReport:
     """Prune and write `out`.
 
     Args:
         faces: (N, H, W, 3) uint8 BGR crops that losses are measured on; `source_of_faces` names them.
+        keep_blocks: only narrow; no block goes.
         progress: called with a name as each group and block is measured.
 
     Raises:
@@ -41,10 +43,9 @@ def prune_checkpoint_to_latency(
     """
     height, width = source.model.spec.input_size
     batch = torch.from_numpy(to_batch(faces, InputSpec(height=height, width=width)))
-    way = halfway(source.model, profile, target_ms, batch, method=method, round_to=round_to, progress=progress)
-    pruned = prune_to_latency(
-        way.model, profile, target_ms, way.losses, method=method, round_to=round_to, origin=way.origin
-    )
+    how: dict[str, Any] = {"method": method, "round_to": round_to, "keep_blocks": keep_blocks}
+    way = halfway(source.model, profile, target_ms, batch, progress=progress, **how)
+    pruned = prune_to_latency(way.model, profile, target_ms, way.losses, origin=way.origin, **how)
     save_pruned(out, source, pruned, profile, source_of_faces)
     return pruned.report
 

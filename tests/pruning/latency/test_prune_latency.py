@@ -89,6 +89,14 @@ def test_where_depth_is_what_costs_blocks_go(dense: FaceNet, losses: Losses) -> 
     assert all(g.after == g.before for g in found.report.groups if g.after)
 
 
+def test_blocks_stay_where_only_widths_may_go(dense: FaceNet, losses: Losses) -> None:
+    profile = device(dense.spec, by_width)
+    target = 0.7 * predicted_ms(profile, dense.spec)
+    found = prune_to_latency(dense, profile, target, losses, keep_blocks=True)
+    assert not found.report.blocks_removed and found.report.predicted_ms <= target
+    assert reachable_ms(dense.spec, profile, keep_blocks=True) > reachable_ms(dense.spec, profile)
+
+
 def test_a_kept_block_keeps_its_own_weights(dense: FaceNet, losses: Losses) -> None:
     profile = device(dense.spec, by_depth)
     found = prune_to_latency(dense, profile, predicted_ms(profile, dense.spec) - 0.9, losses)
