@@ -1,10 +1,13 @@
-"""Lists in flags, `0,.1,.2`, and sizes, `128x96`."""
+"""Lists in flags, `0,.1,.2`, sizes, `128x96`, and times, `4ms`."""
 
 from __future__ import annotations
 
+import math
+import re
+
 from edgeface_runtime.errors import InputError
 
-__all__ = ["floats", "integers", "sides", "words"]
+__all__ = ["floats", "integers", "milliseconds", "sides", "words"]
 
 LARGEST_SIDE = 4096
 """Of a face crop, pixels."""
@@ -58,3 +61,16 @@ def sides(text: str, flag: str) -> tuple[int, int]:
     if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
         raise InputError(f"{flag} takes sides of 1 to {LARGEST_SIDE} pixels, got {text!r}")
     return height, width
+
+
+def milliseconds(text: str, flag: str) -> float:
+    """A time as `4ms`, `800us`, `.004s` or `4`, which is milliseconds.
+
+    Raises:
+        InputError: not a positive time; names the flag.
+    """
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(us|µs|ms|s)?\s*", text)
+    value = float(match[1]) * {"us": 1e-3, "µs": 1e-3, "s": 1e3}.get(match[2], 1.0) if match else 0.0
+    if value <= 0 or not math.isfinite(value):
+        raise InputError(f"{flag} takes a time such as 4ms or 800us, got {text!r}")
+    return value

@@ -19,8 +19,19 @@ def register(app: typer.Typer) -> None:
 
 def prune(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint to prune (.safetensors).")],
-    ratio: Annotated[float, typer.Option(help="Share of convolution filters to remove, 0 to 0.9.")],
     out: Annotated[Path, typer.Option(help="Where to write the pruned checkpoint.")],
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of convolution filters to remove, 0 to 0.9.", show_default=False)
+    ] = None,
+    target_latency: Annotated[
+        str | None, typer.Option(help="In place of a ratio: a latency to meet, such as 4ms or 800us.")
+    ] = None,
+    device_profile: Annotated[
+        Path | None, typer.Option(help="What the network's parts cost on the device (edgeface profile).")
+    ] = None,
+    keep_blocks: Annotated[
+        bool, typer.Option("--keep-blocks", help="To meet a latency only narrow: no whole block goes.")
+    ] = False,
     method: Annotated[str, typer.Option(help="How filters are ranked: l1 or l2.")] = "l1",
     round_to: Annotated[int, typer.Option(help="Widths become multiples of this.")] = 8,
     data: Annotated[
@@ -32,9 +43,10 @@ def prune(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove filters, so that the network's tensors are really smaller."""
+    """Remove filters, and to meet a latency whole blocks, so that the network's tensors are really smaller."""
     from edgeface.cli.claim import claim_file
     from edgeface.cli.progress import steps
+    from edgeface.cli.prune_latency import LatencyAsked, prune_latency, refuse_both
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint
     from edgeface.models.checkpoint import is_checkpoint
@@ -44,6 +56,13 @@ def prune(
     from edgeface.pruning.run import prune_checkpoint
 
     output = Output(json, quiet)
+    refuse_both(ratio, target_latency, device_profile, ["--uniform"] * uniform, ["--keep-blocks"] * keep_blocks)
+    if target_latency is not None and device_profile is not None:
+        asked = LatencyAsked(
+            checkpoint, out, target_latency, device_profile, method, round_to, data, faces, keep_blocks, force
+        )
+        return prune_latency(output, asked)
+    assert ratio is not None
     source = load_checkpoint(checkpoint)
     importance(method)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)

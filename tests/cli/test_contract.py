@@ -22,7 +22,11 @@ CONTRACT: dict[str, tuple[str, str]] = {
         "",
         "--data --out --stage --arch --mask --from --epochs --batch --lr --width --device --resume",
     ),
-    "prune": ("CKPT", "--ratio --out --method --round-to"),
+    "profile": (
+        "[CKPT|BLOCKS]",
+        "--arch --mask --width --out --export --backend --device --threads --batch --precision --rounds --clock",
+    ),
+    "prune": ("CKPT", "--ratio --target-latency --device-profile --out --method --round-to"),
     "evaluate": ("CKPT|BUNDLE", "--images --pairs --protocol --folds --occlusion --share --seed"),
     "export": ("CKPT", "--out --precision"),
     "build": (
