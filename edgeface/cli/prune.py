@@ -21,43 +21,59 @@ def prune(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="Checkpoint to prune (.safetensors).")],
     ratio: Annotated[float, typer.Option(help="Share of convolution filters to remove, 0 to 0.9.")],
     out: Annotated[Path, typer.Option(help="Where to write the pruned checkpoint.")],
-    method: Annotated[str, typer.Option(help="How filters are ranked: l1 or l2.")] = "l1",
+    method: Annotated[str, typer.Option(help="How filters are ranked: l1, l2, bn or taylor (on --data).")] = "l1",
     round_to: Annotated[int, typer.Option(help="Widths become multiples of this.")] = 8,
     data: Annotated[
-        Path | None, typer.Option(help="Identity folders to measure sensitivity on; default: procedural faces.")
+        Path | None, typer.Option(help="Identity folders to measure on; default for sensitivity: procedural faces.")
     ] = None,
-    faces: Annotated[int, typer.Option(help="How many faces sensitivity is measured on.")] = 32,
-    uniform: Annotated[bool, typer.Option("--uniform", help="The same ratio everywhere, no sensitivity.")] = False,
+    faces: Annotated[int, typer.Option(help="How many faces are measured on.")] = 32,
+    allocation: Annotated[
+        str | None, typer.Option(help="How the ratio is shared out: sensitivity (default), uniform or global.")
+    ] = None,
+    uniform: Annotated[bool, typer.Option("--uniform", help="The same as --allocation uniform.")] = False,
+    steps: Annotated[int, typer.Option(help="Remove in so many steps, ranking again between them.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace a checkpoint that is there.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove filters, so that the network's tensors are really smaller."""
     from edgeface.cli.claim import claim_file
-    from edgeface.cli.progress import steps
+    from edgeface.cli.progress import steps as progress
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint
     from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.allocate import allocate
     from edgeface.pruning.groups import groups
-    from edgeface.pruning.importance import importance
+    from edgeface.pruning.importance import find_method
+    from edgeface.pruning.prune import check_settings
     from edgeface.pruning.run import prune_checkpoint
+    from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
     source = load_checkpoint(checkpoint)
-    importance(method)  # bad settings are refused before any work
+    if uniform and allocation not in (None, "uniform"):
+        raise InputError(f"--uniform and --allocation {allocation} contradict each other: leave one out")
+    shared = "uniform" if uniform else allocation or "sensitivity"
+    check_settings(method, shared, steps)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)
+    ranked = find_method(method).needs_faces
+    if ranked and data is None:
+        raise InputError(f"--method {method} ranks filters by what they do to real faces: give them with --data")
     claim_file(out, "checkpoint", is_checkpoint, force)
     size = source.model.spec.input_size
-    sample = None if uniform or ratio == 0 else sample_faces(data, faces, size=size)
+    measured = shared == "sensitivity" and ratio > 0
+    sample = sample_faces(data, faces, size=size) if measured or ranked else None
     if sample:
-        output.note(f"sensitivity on {len(sample.crops)} {sample.source}")
-    with steps("sensitivity", len(groups(source.model.spec)) if sample else 0, quiet) as advance:
+        what = " and ".join(word for word, used in (("ranking", ranked), ("sensitivity", measured)) if used)
+        output.note(f"{what} on {len(sample.crops)} {sample.source}")
+    with progress("sensitivity", steps * len(groups(source.model.spec)) if measured else 0, quiet) as advance:
         report = prune_checkpoint(
             source,
             ratio,
             out,
             method=method,
+            allocation=shared,
+            steps=steps,
             round_to=round_to,
             faces=sample.crops if sample else None,
             source_of_faces=sample.source if sample else "",
@@ -70,8 +86,9 @@ def prune(
             "a smaller --round-to comes nearer"
         )
     output.data({"checkpoint": str(out), **report.to_dict()})
+    how = (report.method, report.allocation, *([f"{steps} steps"] if steps > 1 else []))
     output.table(
-        f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({report.method})",
+        f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({', '.join(how)})",
         ("group", "before", "after", "sensitivity"),
         [
             *(

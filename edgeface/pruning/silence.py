@@ -63,7 +63,7 @@ def _places(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
 
 
 def readers(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
-    """Batch norms that read the group's channels, with the entries each channel takes: their shift outlives a zero."""
+    """Batch norms that read the group's channels, with the entries a channel takes: their shift outlives a zero."""
     norms: list[tuple[nn.Module, int]] = []
     if group == "stem":
         norms = _leading_norms(model, 0, 0)
