@@ -3,8 +3,8 @@
 Run: `python -m benchmarks.pruning_methods CKPT --data FACES [--ratio .1,.3,.5] [--steps 1,4] [--faces 64]`. Channels
 are ranked, and sensitivity measured, on one half of 2 x `--faces` faces of FACES, drawn at random; on the other half
 the pruned network's embedding is compared with the whole one's: mean cosine, as pruned ("cosine") and after its batch
-norms have measured their statistics again on the first half ("settled": Li et al. 2020, EagleEye, find that it foretells
-better what recovery will reach). One line a way, as it is known; then the table in Markdown, and as JSON with `--out`.
+norms have measured their statistics again on the first half ("settled": Li et al. 2020, EagleEye, find that it tells
+better what recovery will reach). One line a way, as it is known; then the table in Markdown.
 """
 
 from __future__ import annotations

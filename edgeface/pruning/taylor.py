@@ -63,9 +63,9 @@ def taylor(model: FaceNet, faces: Tensor, draws: int = 4, seed: int = 0) -> dict
         group name -> (group.width,) float, 0 or more.
     """
     parts = groups(model.spec)
-    total = {part.name: torch.zeros(part.width) for part in parts}
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode(False), torch.enable_grad():
+        total = {part.name: torch.zeros(part.width) for part in parts}
         for batch in faces.split(AT_ONCE):
             with _taps(model, parts) as taps:
                 # Gradients flow to the taps only from something that needs one.

@@ -22,7 +22,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
         "",
         "--data --out --stage --arch --mask --from --epochs --batch --lr --width --device --resume",
     ),
-    "prune": ("CKPT", "--ratio --out --method --round-to"),
+    "prune": ("CKPT", "--ratio --out --method --round-to --data --faces --allocation --uniform --steps"),
     "evaluate": ("CKPT|BUNDLE", "--images --pairs --protocol --folds --occlusion --share --seed"),
     "export": ("CKPT", "--out --precision"),
     "build": (
@@ -88,7 +88,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
 }
 DEFAULTS: dict[str, dict[str, object]] = {
     "train": {"--stage": "clean", "--epochs": 40, "--batch": 8, "--device": "auto"},
-    "prune": {"--method": "l1", "--round-to": 8},
+    "prune": {"--method": "l1", "--round-to": 8, "--steps": 1},
     "evaluate": {"--protocol": "verify", "--occlusion": "none"},
     "build": {"--backend": "tensorrt"},
     "identify": {"--top": 5},
