@@ -31,14 +31,14 @@ def prune(
         str | None, typer.Option(help="How the ratio is shared out: sensitivity (default), uniform or global.")
     ] = None,
     uniform: Annotated[bool, typer.Option("--uniform", help="The same as --allocation uniform.")] = False,
-    steps: Annotated[int, typer.Option(help="Remove in so many steps, ranking again between them.")] = 1,
+    times: Annotated[int, typer.Option("--steps", help="Remove in so many steps, ranking again between them.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace a checkpoint that is there.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove filters, so that the network's tensors are really smaller."""
     from edgeface.cli.claim import claim_file
-    from edgeface.cli.progress import steps as progress
+    from edgeface.cli.progress import steps
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint
     from edgeface.models.checkpoint import is_checkpoint
@@ -54,7 +54,7 @@ def prune(
     if uniform and allocation not in (None, "uniform"):
         raise InputError(f"--uniform and --allocation {allocation} contradict each other: leave one out")
     shared = "uniform" if uniform else allocation or "sensitivity"
-    check_settings(method, shared, steps)  # bad settings are refused before any work
+    check_settings(method, shared, times)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)
     ranked = find_method(method).needs_faces
     if ranked and data is None:
@@ -66,14 +66,14 @@ def prune(
     if sample:
         what = " and ".join(word for word, used in (("ranking", ranked), ("sensitivity", measured)) if used)
         output.note(f"{what} on {len(sample.crops)} {sample.source}")
-    with progress("sensitivity", steps * len(groups(source.model.spec)) if measured else 0, quiet) as advance:
+    with steps("sensitivity", times * len(groups(source.model.spec)) if measured else 0, quiet) as advance:
         report = prune_checkpoint(
             source,
             ratio,
             out,
             method=method,
             allocation=shared,
-            steps=steps,
+            steps=times,
             round_to=round_to,
             faces=sample.crops if sample else None,
             source_of_faces=sample.source if sample else "",
@@ -86,7 +86,7 @@ def prune(
             "a smaller --round-to comes nearer"
         )
     output.data({"checkpoint": str(out), **report.to_dict()})
-    how = (report.method, report.allocation, *([f"{steps} steps"] if steps > 1 else []))
+    how = (report.method, report.allocation, *([f"{times} steps"] if times > 1 else []))
     output.table(
         f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({', '.join(how)})",
         ("group", "before", "after", "sensitivity"),

@@ -99,18 +99,16 @@ def prune(
     smaller, first = model.eval(), None
     for step in range(1, steps + 1):
         parts = groups(smaller.spec)
-        share = 1 - (1 - ratio * step / steps) * sum(part.filters for part in whole) / sum(p.filters for p in parts)
-        share = max(0.0, share)  # the step before may have gone a channel too far
+        left = (1 - ratio * step / steps) * sum(part.filters for part in whole)
+        share = max(0.0, 1 - left / sum(part.filters for part in parts))  # the step before may have gone too far
+        scores = {part.name: rank(smaller, part) for part in parts}
         if allocation == "global":
-            scores = {part.name: rank(smaller, part) for part in parts}
             now = allocate_global(parts, share, round_to, scores, find_method(method).one_unit, widths)
         else:
-            measured = None
-            if allocation == "sensitivity" and faces is not None and ratio > 0:
-                measured = sensitivity(smaller, faces, rank, progress=progress)
-                first = first or measured
-            now = allocate(parts, share, round_to, measured)
-        stay = {part.name: kept_channels(rank(smaller, part), now[part.name]) for part in parts}
+            measures = allocation == "sensitivity" and faces is not None and ratio > 0
+            measured = sensitivity(smaller, faces, rank, progress=progress) if measures else None
+            now, first = allocate(parts, share, round_to, measured), first or measured
+        stay = {name: kept_channels(values, now[name]) for name, values in scores.items()}
         kept = {name: kept[name][indices] for name, indices in stay.items()}
         smaller = shrink(smaller, stay)
     after = {name: len(indices) for name, indices in kept.items()}
