@@ -32,13 +32,20 @@ def prune(
     keep_blocks: Annotated[
         bool, typer.Option("--keep-blocks", help="To meet a latency only narrow: no whole block goes.")
     ] = False,
-    method: Annotated[str, typer.Option(help="How filters are ranked: l1 or l2.")] = "l1",
+    method: Annotated[str, typer.Option(help="How filters are ranked: l1, l2, bn or taylor (on --data).")] = "l1",
     round_to: Annotated[int, typer.Option(help="Widths become multiples of this.")] = 8,
     data: Annotated[
-        Path | None, typer.Option(help="Identity folders to measure sensitivity on; default: procedural faces.")
+        Path | None, typer.Option(help="Identity folders to measure on; default for sensitivity: procedural faces.")
     ] = None,
-    faces: Annotated[int, typer.Option(help="How many faces sensitivity is measured on.")] = 32,
-    uniform: Annotated[bool, typer.Option("--uniform", help="The same ratio everywhere, no sensitivity.")] = False,
+    faces: Annotated[int, typer.Option(help="How many faces are measured on.")] = 32,
+    allocation: Annotated[
+        str | None, typer.Option(help="How the ratio is shared out: sensitivity (default), uniform or global.")
+    ] = None,
+    uniform: Annotated[bool, typer.Option("--uniform", help="The same as --allocation uniform.")] = False,
+    times: Annotated[int, typer.Option("--steps", help="Remove in so many steps, ranking again between them.")] = 1,
+    reconstruct: Annotated[
+        int, typer.Option(help="Then refit every layer on so many faces of --data, such as 1000; 0: no.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a checkpoint that is there.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -52,11 +59,16 @@ def prune(
     from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.allocate import allocate
     from edgeface.pruning.groups import groups
-    from edgeface.pruning.importance import importance
+    from edgeface.pruning.importance import find_method
+    from edgeface.pruning.prune import check_settings
+    from edgeface.pruning.reconstruct import FEWEST, parts
     from edgeface.pruning.run import prune_checkpoint
+    from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
-    refuse_both(ratio, target_latency, device_profile, ["--uniform"] * uniform, ["--keep-blocks"] * keep_blocks)
+    of_ratio = {"--uniform": uniform, "--allocation": allocation, "--steps": times != 1, "--reconstruct": reconstruct}
+    given = [flag for flag, value in of_ratio.items() if value]
+    refuse_both(ratio, target_latency, device_profile, given, ["--keep-blocks"] * keep_blocks)
     if target_latency is not None and device_profile is not None:
         asked = LatencyAsked(
             checkpoint, out, target_latency, device_profile, method, round_to, data, faces, keep_blocks, force
@@ -64,22 +76,40 @@ def prune(
         return prune_latency(output, asked)
     assert ratio is not None
     source = load_checkpoint(checkpoint)
-    importance(method)  # bad settings are refused before any work
+    if uniform and allocation not in (None, "uniform"):
+        raise InputError(f"--uniform and --allocation {allocation} contradict each other: leave one out")
+    shared = "uniform" if uniform else allocation or "sensitivity"
+    check_settings(method, shared, times)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)
+    ranked = find_method(method).needs_faces
+    if ranked and data is None:
+        raise InputError(f"--method {method} ranks filters by what they do to real faces: give them with --data")
+    if reconstruct and data is None:
+        raise InputError("--reconstruct refits on real faces: give them with --data")
+    if reconstruct < 0 or 0 < reconstruct < FEWEST:
+        raise InputError(f"--reconstruct must be at least {FEWEST} faces, or 0, got {reconstruct}")
     claim_file(out, "checkpoint", is_checkpoint, force)
     size = source.model.spec.input_size
-    sample = None if uniform or ratio == 0 else sample_faces(data, faces, size=size)
+    measured = shared == "sensitivity" and ratio > 0
+    sample = sample_faces(data, faces, size=size) if measured or ranked else None
+    refit = sample_faces(data, reconstruct, size=size) if reconstruct and ratio > 0 else None
     if sample:
-        output.note(f"sensitivity on {len(sample.crops)} {sample.source}")
-    with steps("sensitivity", len(groups(source.model.spec)) if sample else 0, quiet) as advance:
+        what = " and ".join(word for word, used in (("ranking", ranked), ("sensitivity", measured)) if used)
+        output.note(f"{what} on {len(sample.crops)} {sample.source}")
+    total = times * len(groups(source.model.spec)) if measured else 0
+    total += len(list(parts(source.model))) + 1 if refit else 0
+    with steps("refitting" if refit else "sensitivity", total, quiet) as advance:
         report = prune_checkpoint(
             source,
             ratio,
             out,
             method=method,
+            allocation=shared,
+            steps=times,
             round_to=round_to,
             faces=sample.crops if sample else None,
             source_of_faces=sample.source if sample else "",
+            refit=refit.crops if refit else None,
             progress=advance,
         )
     output.wrote(out)
@@ -89,8 +119,9 @@ def prune(
             "a smaller --round-to comes nearer"
         )
     output.data({"checkpoint": str(out), **report.to_dict()})
+    how = (report.method, report.allocation, *([f"{times} steps"] if times > 1 else []))
     output.table(
-        f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({report.method})",
+        f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({', '.join(how)})",
         ("group", "before", "after", "sensitivity"),
         [
             *(

@@ -68,7 +68,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.data.sample import sample_faces
     from edgeface.models import load_checkpoint, save_checkpoint
     from edgeface.models.checkpoint import is_checkpoint
-    from edgeface.pruning.importance import importance
+    from edgeface.pruning.importance import find_method
     from edgeface.pruning.latency import prune_checkpoint_to_latency
     from edgeface.pruning.latency.losses import loss_steps
     from edgeface.pruning.latency.prune import STEPS, predicted_ms, reachable_ms
@@ -78,7 +78,8 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     target = milliseconds(asked.target, "--target-latency")
     if asked.round_to < 1:
         raise InputError(f"--round-to must be at least 1, got {asked.round_to}")
-    importance(asked.method)
+    if find_method(asked.method).needs_faces:
+        raise InputError(f"--method {asked.method} goes with --ratio, not with --target-latency")
     profile = read_profile(asked.profile)
     source = load_checkpoint(asked.checkpoint)
     spec = source.model.spec

@@ -1,4 +1,8 @@
-"""Sharing a global ratio out to the groups: sensitive ones lose less, and the total is met.
+"""Sharing a ratio out to the groups, so that the total is met.
+
+uniform       every group loses the same share
+sensitivity   the paper's: sensitive groups lose less
+global        the lowest-scored channels of the whole network leave, wherever they are
 
 R is the share of all convolution filters removed. A group of width w whose channels are made by m convolutions
 holds w x m of them. Channels leave one multiple at a time along one path that does not depend on R, so a higher
@@ -9,20 +13,31 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
 
 from edgeface.pruning.groups import Group
 from edgeface_runtime.errors import InputError
 
-__all__ = ["achieved_ratio", "allocate"]
+__all__ = ["ALLOCATIONS", "achieved_ratio", "allocate", "allocate_global", "check_allocation"]
 
+ALLOCATIONS = ("sensitivity", "uniform", "global")
 SPREAD = 1.4
 """A group's share of removed channels lies within R / SPREAD and R x SPREAD, up to rounding: a group cut to the bone
 would be a bottleneck, and one left whole would keep the time that pruning is to save."""
 MAX_RATIO = 0.9
+"""No ratio is above it, nor is a group's own share by `allocate_global`."""
+
+
+def check_allocation(name: str) -> None:
+    """Raise InputError unless `name` is one of ALLOCATIONS."""
+    if name not in ALLOCATIONS:
+        raise InputError(f"unknown --allocation {name!r}: choose one of {', '.join(ALLOCATIONS)}")
 
 
 def allocate(parts: list[Group], ratio: float, round_to: int, sensitivity: dict[str, float] | None) -> dict[str, int]:
-    """Width of every group after pruning.
+    """Width of every group after pruning, by sensitivity or uniformly.
 
     Args:
         parts: all groups of the network.
@@ -33,17 +48,68 @@ def allocate(parts: list[Group], ratio: float, round_to: int, sensitivity: dict[
     Raises:
         InputError: the ratio or the multiple is out of range.
     """
+    pace = _pace(parts, sensitivity)
+    # The next multiple leaves the group that is furthest behind its own pace.
+    return _walk(parts, ratio, round_to, lambda part, _, width: (1 - width / part.width) / pace[part.name])
+
+
+def allocate_global(
+    parts: list[Group],
+    ratio: float,
+    round_to: int,
+    scores: Mapping[str, Tensor],
+    one_unit: bool,
+    whole: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Width of every group after pruning: what leaves is what scores lowest in the whole network.
+
+    Groups are compared by the mean score of their next channels to leave, per filter. Scores in one unit (what the
+    removal costs) are divided by the filters that leave with a channel: the greedy answer to a knapsack. Others say
+    only which channels of a group are weak, so a channel counts by its share of its group's mean.
+
+    Args:
+        scores: (width,) of every group, 0 or more, larger = kept.
+        one_unit: scores of different groups are in one unit.
+        whole: widths of the groups before any pruning; a group never loses more than MAX_RATIO of its own. Default:
+            the network is whole.
+
+    Raises:
+        InputError: the ratio or the multiple is out of range.
+    """
+    lost = {}
+    """Group -> what its n lowest channels score together, for n = 0 to all."""
+    for part in parts:
+        own = scores[part.name].double().sort().values
+        own = own / (len(part.convs) if one_unit else own.mean().clamp_min(1e-12))
+        lost[part.name] = [0.0, *own.cumsum(0).tolist()]
+
+    def cost(part: Group, now: int, width: int) -> float:
+        if width < (1 - MAX_RATIO) * (whole or {}).get(part.name, part.width):
+            return math.inf
+        return (lost[part.name][part.width - width] - lost[part.name][part.width - now]) / (now - width)
+
+    return _walk(parts, ratio, round_to, cost)
+
+
+def achieved_ratio(parts: list[Group], widths: dict[str, int]) -> float:
+    """Share of convolution filters that `widths` removes."""
+    return 1 - sum(widths[part.name] * len(part.convs) for part in parts) / sum(part.filters for part in parts)
+
+
+def _walk(
+    parts: list[Group], ratio: float, round_to: int, cost: Callable[[Group, int, int], float]
+) -> dict[str, int]:
+    """Take the step of least cost(group, width, next smaller width) until the ratio is met; infinite ones never."""
     if not (math.isfinite(ratio) and 0 <= ratio <= MAX_RATIO):
         raise InputError(f"--ratio must lie between 0 and {MAX_RATIO} (share of filters removed), got {ratio}")
     if round_to < 1:
         raise InputError(f"--round-to must be at least 1, got {round_to}")
-    pace = _pace(parts, sensitivity)
     widths = {part.name: part.width for part in parts}
     left = total = sum(part.filters for part in parts)
     while True:
-        # The next multiple leaves the group that is furthest behind its own pace.
         options = [(part, _smaller(widths[part.name], round_to)) for part in parts]
-        steps = [((1 - width / part.width) / pace[part.name], part, width) for part, width in options if width]
+        steps = [(cost(part, widths[part.name], width), part, width) for part, width in options if width]
+        steps = [step for step in steps if math.isfinite(step[0])]
         if not steps:
             return widths
         _, part, width = min(steps, key=lambda step: step[0])
@@ -51,11 +117,6 @@ def allocate(parts: list[Group], ratio: float, round_to: int, sensitivity: dict[
         if abs(1 - after / total - ratio) > abs(1 - left / total - ratio):
             return widths
         widths[part.name], left = width, after
-
-
-def achieved_ratio(parts: list[Group], widths: dict[str, int]) -> float:
-    """Share of convolution filters that `widths` removes."""
-    return 1 - sum(widths[part.name] * len(part.convs) for part in parts) / sum(part.filters for part in parts)
 
 
 def _pace(parts: list[Group], sensitivity: dict[str, float] | None) -> dict[str, float]:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from edgeface.models.count import Counts, count
 from edgeface.models.iresnet import FaceNet
-from edgeface.pruning.allocate import achieved_ratio, allocate
+from edgeface.pruning.allocate import achieved_ratio, allocate, allocate_global, check_allocation
 from edgeface.pruning.groups import cuts, groups, resized
-from edgeface.pruning.importance import importance
+from edgeface.pruning.importance import find_method, importance
 from edgeface.pruning.sensitivity import sensitivity
+from edgeface_runtime.errors import InputError
 
-__all__ = ["GroupReport", "PruneReport", "Pruned", "kept_channels", "prune", "shrink"]
+__all__ = ["GroupReport", "PruneReport", "Pruned", "check_settings", "kept_channels", "prune", "shrink"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class GroupReport:
     before: int
     after: int
     sensitivity: float | None
-    """1 - mean cosine with half of it silenced; None where it was not measured."""
+    """1 - mean cosine with half of it silenced, in the network as it came; None where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class PruneReport:
     before: Counts
     after: Counts
     groups: tuple[GroupReport, ...]
+    allocation: str = "uniform"
+    """One of `edgeface.pruning.allocate.ALLOCATIONS`."""
+    steps: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,6 +69,8 @@ def prune(
     ratio: float,
     *,
     method: str = "l1",
+    allocation: str | None = None,
+    steps: int = 1,
     round_to: int = 8,
     faces: Tensor | None = None,
     progress: Callable[[str], None] | None = None,
@@ -72,35 +78,62 @@ def prune(
     """Remove the share `ratio` of the network's convolution filters; `model` itself is left as it is.
 
     Args:
-        faces: (N, 3, H, W) float in [-1, 1] to measure sensitivity on; None gives every group the same ratio.
-        progress: called with each group's name as its sensitivity is known.
+        method: how channels are ranked, one of `edgeface.pruning.METHODS`.
+        allocation: how the ratio is shared out; None: sensitivity where there are faces, else uniform.
+        steps: remove an equal share of filters each time, ranking and measuring again on the smaller network between.
+        faces: (N, 3, H, W) float in [-1, 1], for the sensitivity and for methods that measure.
+        progress: called with each group's name as its sensitivity is known, in every step.
 
     Raises:
-        InputError: ratio, method or rounding out of range.
+        InputError: ratio, method, allocation, steps or rounding out of range, or no faces where they are needed.
     """
-    rank = importance(method)
-    parts = groups(model.spec)
-    allocate(parts, ratio, round_to, None)  # refuse bad settings before the long part
-    model.eval()
-    measured = sensitivity(model, faces, rank, progress=progress) if faces is not None and ratio > 0 else None
-    widths = allocate(parts, ratio, round_to, measured)
-    kept = {part.name: kept_channels(rank(model, part), widths[part.name]) for part in parts}
-    smaller = shrink(model, kept)
-    return Pruned(
-        smaller,
-        kept,
-        PruneReport(
-            method,
-            ratio,
-            achieved_ratio(parts, widths),
-            count(model.spec),
-            count(smaller.spec),
-            tuple(
-                GroupReport(part.name, part.width, widths[part.name], measured[part.name] if measured else None)
-                for part in parts
-            ),
+    allocation = allocation or ("uniform" if faces is None else "sensitivity")
+    check_settings(method, allocation, steps)
+    whole = groups(model.spec)
+    allocate(whole, ratio, round_to, None)  # refuse bad settings before the long part
+    if allocation == "sensitivity" and faces is None and ratio > 0:
+        raise InputError("--allocation sensitivity is measured on faces: give them with --data")
+    rank = importance(method, faces)
+    widths = {part.name: part.width for part in whole}
+    kept = {name: torch.arange(width) for name, width in widths.items()}
+    smaller, first = model.eval(), None
+    for step in range(1, steps + 1):
+        parts = groups(smaller.spec)
+        left = (1 - ratio * step / steps) * sum(part.filters for part in whole)
+        share = max(0.0, 1 - left / sum(part.filters for part in parts))  # the step before may have gone too far
+        scores = {part.name: rank(smaller, part) for part in parts}
+        if allocation == "global":
+            now = allocate_global(parts, share, round_to, scores, find_method(method).one_unit, widths)
+        else:
+            measured = None
+            if allocation == "sensitivity" and faces is not None and ratio > 0:
+                measured = sensitivity(smaller, faces, rank, progress=progress)
+            now, first = allocate(parts, share, round_to, measured), first or measured
+        stay = {name: kept_channels(values, now[name]) for name, values in scores.items()}
+        kept = {name: kept[name][indices] for name, indices in stay.items()}
+        smaller = shrink(smaller, stay)
+    after = {name: len(indices) for name, indices in kept.items()}
+    report = PruneReport(
+        method,
+        ratio,
+        achieved_ratio(whole, after),
+        count(model.spec),
+        count(smaller.spec),
+        tuple(
+            GroupReport(name, width, after[name], first[name] if first else None) for name, width in widths.items()
         ),
+        allocation,
+        steps,
     )
+    return Pruned(smaller, kept, report)
+
+
+def check_settings(method: str, allocation: str, steps: int) -> None:
+    """Raise InputError where a method or an allocation is unknown, or there is no step."""
+    find_method(method)
+    check_allocation(allocation)
+    if steps < 1:
+        raise InputError(f"--steps must be at least 1, got {steps}")
 
 
 def kept_channels(scores: Tensor, width: int) -> Tensor:

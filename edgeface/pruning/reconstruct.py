@@ -20,14 +20,16 @@ from edgeface.pruning.groups import OUT_CONV, cuts
 from edgeface.pruning.least_squares import cells_of, fit, patches
 from edgeface.pruning.observe import Seen, next_norm
 
-__all__ = ["reconstruct"]
+__all__ = ["FEWEST", "parts", "reconstruct"]
 
 ROWS_PER_INPUT = 6
 """Samples of a layer for every value it reads, where the faces have so many."""
-RIDGE = 1e-3
+RIDGE = 0.3
 """Pull towards the weights as cut."""
 HEAD_RIDGES = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3)
 """The head may read more values than there are faces, so its pull is chosen."""
+FEWEST = 16
+"""Faces."""
 CHUNK = 32
 """Faces at a time."""
 
@@ -54,7 +56,7 @@ def reconstruct(
     job = _Job(whole, pruned, kept, torch.Generator().manual_seed(seed))
     before, now = [faces], [faces]
     maps: list[tuple[Tensor, Tensor]] = []
-    for name, ends_stage in _parts(whole):
+    for name, ends_stage in parts(whole):
         before, now = job.part(name, before, now)
         if ends_stage:
             maps.append((before[0], now[0]))
@@ -71,7 +73,7 @@ def reconstruct(
         progress("head")
 
 
-def _parts(model: FaceNet) -> Iterator[tuple[str, bool]]:
+def parts(model: FaceNet) -> Iterator[tuple[str, bool]]:
     """The trunk in order: names of modules, and whether one ends a stage."""
     yield "stem", False
     for index, stage in enumerate(model.spec.stages):

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import torch
 
 from edgeface.models.checkpoint import Checkpoint, save_checkpoint
+from edgeface.pruning.importance import find_method
 from edgeface.pruning.prune import PruneReport, prune
+from edgeface.pruning.reconstruct import reconstruct
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.manifest import InputSpec
 
@@ -24,30 +26,54 @@ def prune_checkpoint(
     out: Path,
     *,
     method: str = "l1",
+    allocation: str | None = None,
+    steps: int = 1,
     round_to: int = 8,
     faces: npt.NDArray[np.uint8] | None = None,
     source_of_faces: str = "",
+    refit: npt.NDArray[np.uint8] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> PruneReport:
     """Prune and write `out`.
 
     Args:
-        faces: (N, H, W, 3) uint8 BGR crops for the sensitivity; None prunes every group alike.
+        method, allocation, steps: as in `edgeface.pruning.prune`.
+        faces: (N, H, W, 3) uint8 BGR crops for the sensitivity and for methods that measure.
         source_of_faces: what they are, in words.
+        refit: crops to refit the layers on (`edgeface.pruning.reconstruct`); None leaves them as they were cut.
 
     Raises:
-        InputError: ratio, method or rounding out of range.
+        InputError: ratio, method, allocation, steps or rounding out of range, or no faces where they are needed.
     """
     height, width = source.model.spec.input_size
-    batch = None if faces is None else torch.from_numpy(to_batch(faces, InputSpec(height=height, width=width)))
-    pruned = prune(source.model, ratio, method=method, round_to=round_to, faces=batch, progress=progress)
+    size = InputSpec(height=height, width=width)
+    batch = None if faces is None else torch.from_numpy(to_batch(faces, size))
+    pruned = prune(
+        source.model,
+        ratio,
+        method=method,
+        allocation=allocation,
+        steps=steps,
+        round_to=round_to,
+        faces=batch,
+        progress=progress,
+    )
+    if refit is not None and ratio > 0:
+        seen = torch.from_numpy(to_batch(refit, size))
+        reconstruct(source.model, pruned.model, pruned.kept, seen, progress=progress)
     report, meta = pruned.report, source.meta
-    how = f"sensitivity on {source_of_faces}" if faces is not None else "uniform"
+    measured = report.allocation == "sensitivity" or find_method(method).needs_faces
+    how = (
+        method,
+        report.allocation + (f" on {source_of_faces}" if measured else ""),
+        *([f"{steps} steps"] if steps > 1 else []),
+        *([f"refitted on {len(refit)} faces"] if refit is not None else []),
+    )
     changes: dict[str, Any] = {
         "stage": "pruned",
         "ratio_requested": round(1 - (1 - meta.ratio_requested) * (1 - ratio), 6),
         "ratio_achieved": round(1 - (1 - meta.ratio_achieved) * (1 - report.achieved), 6),
     }
-    line = f"pruned: ratio {ratio:g} requested, {report.achieved:.4f} achieved, {method}, {how}"
+    line = f"pruned: ratio {ratio:g} requested, {report.achieved:.4f} achieved, {', '.join(how)}"
     save_checkpoint(out, pruned.model, meta.step(line, **changes) if ratio > 0 else meta)
     return report

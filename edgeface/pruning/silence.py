@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.groups import top_group
 
-__all__ = ["silenced"]
+__all__ = ["readers", "silenced"]
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def _places(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
     spec = model.spec
     places: list[tuple[nn.Module, int]] = []
     if group == "stem":
-        places = [(model.stem, 1), *_leading_norms(model, 0, 0)]
+        places = [(model.stem, 1)]
     elif group.startswith("decoder."):
         places = _mask_places(model, group.removeprefix("decoder."))
     elif group.endswith(".inner"):
@@ -58,12 +58,24 @@ def _places(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
         assert model.top is not None
         places = [(model.top, 1)]
     else:
-        index = int(group.split(".")[1])
-        places = [(block, 1) for block in model.get_submodule(f"stages.{index}").children()]
-        places += _leading_norms(model, index, 1)
-        if index + 1 < len(model.stages):
-            places += _leading_norms(model, index + 1, 0)
-    return places + _head_places(model) if group == top_group(spec) else places
+        places = [(block, 1) for block in model.get_submodule(f"stages.{_index(group)}").children()]
+    return places + readers(model, group)
+
+
+def readers(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
+    """Batch norms that read the group's channels, with the entries a channel takes: their shift outlives a zero."""
+    norms: list[tuple[nn.Module, int]] = []
+    if group == "stem":
+        norms = _leading_norms(model, 0, 0)
+    elif group.endswith(".out"):
+        norms = _leading_norms(model, _index(group), 1)
+        if _index(group) + 1 < len(model.stages):
+            norms += _leading_norms(model, _index(group) + 1, 0)
+    return norms + _head_places(model) if group == top_group(model.spec) else norms
+
+
+def _index(group: str) -> int:
+    return int(group.split(".")[1])
 
 
 def _leading_norms(model: FaceNet, stage: int, first: int) -> list[tuple[nn.Module, int]]:

@@ -1,8 +1,9 @@
 """Running a recipe: its steps once, its cells once, everything kept by what was asked, so that it resumes.
 
 A step's folder is named by its command with everything before it that it uses, so two recipes that train the same
-network share it, and a change in a step redoes what follows from it and nothing else. A cell that says {cache} gets
-the folder WORK/cache, for `evaluate --cache`: no result depends on it, and it may be deleted at any time.
+network share it, and a change in a step redoes what follows from it and nothing else; a step that nothing asked for
+builds on is left out. A cell that says {cache} gets the folder WORK/cache, for `evaluate --cache`: no result depends
+on it, and it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -81,9 +82,12 @@ def reproduce(recipe: Recipe, settings: Settings, say: Say = lambda line: None) 
     """
     values = _values(recipe, settings)
     plan = [(seed, _steps(recipe, settings, values, seed)) for seed in recipe.seeds]
-    for seed, steps in plan:  # every placeholder is known to have a value before the first command runs
-        for row in recipe.rows:
-            _cells(recipe, row, seed, steps, values, settings)
+    asked = [  # every placeholder is known to have a value before the first command runs
+        entry
+        for seed, steps in plan
+        for row in recipe.rows
+        for entry in _cells(recipe, row, seed, steps, values, settings)
+    ]
     turns = settings.work / "turns"
     seconds = 0.0
 
@@ -92,15 +96,9 @@ def reproduce(recipe: Recipe, settings: Settings, say: Say = lambda line: None) 
         say(f"step {order[step.folder]} of {len(todo)}: {step.name}")
         seconds += _run_step(step, say)
 
-    todo = {step.folder: step for _, steps in plan for step in steps.values()}
+    todo = _needed({step.folder: step for _, steps in plan for step in steps.values()}, asked)
     order = {folder: number for number, folder in enumerate(todo, 1)}
     share_out(list(todo.values()), lambda step: turns / step.folder.name, do_step, _ready, say)
-    asked = [
-        entry
-        for seed, steps in plan
-        for row in recipe.rows
-        for entry in _cells(recipe, row, seed, steps, values, settings)
-    ]
     results: dict[int, dict[str, Any]] = {}
     raw: dict[tuple[str, str, int], float] = {}
 
@@ -211,6 +209,15 @@ def _cells(
         value = fill(column.value, known, where)
         found.append(_Asked(row.label, column, seed, _split(text, where), file, scores, value))
     return found
+
+
+def _needed(steps: Mapping[Path, _Step], asked: Sequence[_Asked]) -> dict[Path, _Step]:
+    """The steps that cells build on, in their order: a path given in place of a step makes it superfluous."""
+    needed = {folder for entry in asked for word in entry.words for folder in steps if folder.name in word}
+    for folder, step in reversed(list(steps.items())):  # a step is built on steps before it
+        if folder in needed:
+            needed.update(step.needs)
+    return {folder: step for folder, step in steps.items() if folder in needed}
 
 
 def _split(text: str, where: str) -> tuple[str, ...]:

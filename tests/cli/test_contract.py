@@ -26,7 +26,11 @@ CONTRACT: dict[str, tuple[str, str]] = {
         "[CKPT|BLOCKS]",
         "--arch --mask --width --out --export --backend --device --threads --batch --precision --rounds --clock",
     ),
-    "prune": ("CKPT", "--ratio --target-latency --device-profile --out --method --round-to"),
+    "prune": (
+        "CKPT",
+        "--ratio --target-latency --device-profile --keep-blocks --out --method --round-to --data --faces "
+        "--allocation --uniform --steps --reconstruct",
+    ),
     "evaluate": ("CKPT|BUNDLE", "--images --pairs --protocol --folds --occlusion --share --seed"),
     "export": ("CKPT", "--out --precision"),
     "build": (
@@ -92,7 +96,7 @@ CONTRACT: dict[str, tuple[str, str]] = {
 }
 DEFAULTS: dict[str, dict[str, object]] = {
     "train": {"--stage": "clean", "--epochs": 40, "--batch": 8, "--device": "auto"},
-    "prune": {"--method": "l1", "--round-to": 8},
+    "prune": {"--method": "l1", "--round-to": 8, "--steps": 1},
     "evaluate": {"--protocol": "verify", "--occlusion": "none"},
     "build": {"--backend": "tensorrt"},
     "identify": {"--top": 5},

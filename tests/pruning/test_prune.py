@@ -15,7 +15,7 @@ from edgeface.models import CheckpointMeta, FaceNet, build_spec, count, load_che
 from edgeface.pruning import prune, silenced
 from edgeface.pruning.allocate import achieved_ratio, allocate
 from edgeface.pruning.groups import Group, cuts, groups, resized
-from edgeface.pruning.importance import METHODS
+from edgeface.pruning.importance import importance
 from edgeface_runtime.errors import InputError
 
 RATIOS = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -151,7 +151,7 @@ def test_l1_and_l2_by_hand() -> None:
     weight.zero_()
     weight[0, :2, 0, 0] = torch.tensor([3.0, -4.0])
     weight[1, 0, 0, 0] = 5.0
-    l1, l2 = METHODS["l1"](model, group), METHODS["l2"](model, group)
+    l1, l2 = importance("l1")(model, group), importance("l2")(model, group)
     assert l1[0] / l1[1] == pytest.approx(7 / 5)
     assert l2[0] == pytest.approx(float(l2[1]))
 

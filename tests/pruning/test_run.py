@@ -11,7 +11,9 @@ from edgeface.data.sample import sample_faces
 from edgeface.models import CheckpointMeta, FaceNet, build_spec, load_checkpoint, save_checkpoint
 from edgeface.pruning.first import prune_untrained
 from edgeface.pruning.run import prune_checkpoint
+from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import InputError
+from edgeface_runtime.manifest import InputSpec
 
 
 def test_history_and_ratios_add_up(tmp_path: Path) -> None:
@@ -44,3 +46,20 @@ def test_pruning_first_is_reproducible_and_kept(tmp_path: Path) -> None:
         prune_untrained(spec, 0.3, tmp_path / "a", 3, faces.crops, faces.source, keep=True)
     prune_untrained(spec, 0.3, tmp_path / "a", 3, faces.crops, faces.source)
     assert load_checkpoint(a).meta.ratio_requested == 0.3
+
+
+def test_a_refitted_network_is_nearer_to_the_whole_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = FaceNet(build_spec("iresnet18", 0.25)).eval()
+    whole = tmp_path / "whole.safetensors"
+    save_checkpoint(whole, model, CheckpointMeta(stage="clean"))
+    crops = sample_faces(None, 72).crops
+    unseen = torch.from_numpy(to_batch(crops[48:], InputSpec(height=112, width=96)))
+    away = {}
+    for name, refit in (("cut", None), ("refitted", crops[:48])):
+        prune_checkpoint(load_checkpoint(whole), 0.3, tmp_path / f"{name}.safetensors", refit=refit)
+        found = load_checkpoint(tmp_path / f"{name}.safetensors")
+        assert ("refitted on 48 faces" in found.meta.history[-1]) == (name == "refitted")
+        with torch.no_grad():
+            away[name] = float((model(unseen) - found.model(unseen)).square().mean())
+    assert away["refitted"] < 0.5 * away["cut"], away

@@ -174,6 +174,43 @@ def test_runs_once_and_resumes(recipe: Path, tmp_path: Path, monkeypatch: pytest
     assert [words[1] for words in fake.asked[8:]] == ["split"]
 
 
+def test_a_path_in_place_of_a_step_leaves_out_what_only_it_needed(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(monkeypatch)
+    recipe.write_text(
+        TOML.replace('people = "3"', 'people = "3"\nstart = "{parts}/train"').replace(
+            '"{parts}/train"\nw', '"{start}"\nw'
+        )
+    )
+    mine = {"start": str(tmp_path / "mine")}
+    reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work", mine))
+    made = {words[1] for words in fake.asked if words[-1] != "--json"}
+    assert made == {"synthetic"}, "nothing builds on the step `parts` any more"
+    assert any(str(tmp_path / "mine") in words for words in fake.asked)
+    reproduce(read_recipe(recipe), Settings("small", None, tmp_path / "work"))
+    assert {words[1] for words in fake.asked if words[-1] != "--json"} == {"synthetic", "split"}
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_ways_of_pruning_differ_in_how_they_prune_and_see_as_many_faces(scale: str) -> None:
+    steps, rows = plan("pruning-methods", scale)
+    default = steps["l1-recovered"].words
+    faces = default[default.index("--faces") + 1]
+    for name, step in steps.items():
+        words = list(step.words)
+        if name.endswith("-recovered") and name not in ("first-recovered", "second-recovered"):
+            assert words[words.index("--faces") + 1] == faces
+            start = words[words.index("--from") + 1]
+            assert Path(start).parent == steps[name.replace("recovered", "pruned")].folder
+    halves = [steps[f"{word}-recovered"].words for word in ("first", "second")]
+    assert sum(int(words[words.index("--faces") + 1]) for words in halves) == int(faces)
+    ways = [steps[name].words for name in steps if name.endswith("-pruned") and name != "second-pruned"]
+    assert {words[1] for words in ways} == {str(steps["dense"].folder / "model.safetensors")}
+    recovered = {cell.words[1] for cells in rows.values() for cell in cells if cell.words[0] == "inspect"}
+    assert len(recovered) == len(rows) == 13
+
+
 def test_two_runs_at_once_do_what_they_share_once(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +276,7 @@ def test_every_recipe_that_embeds_faces_keeps_them() -> None:
         "from-patterns",
         "frozen-trunk",
         "landmark-regions",
+        "pruning-methods",
     ):
         for column in find_recipe(name).columns:
             assert not column.run.startswith("evaluate ") or "--cache {cache}" in column.run
