@@ -105,8 +105,9 @@ def prune(
         if allocation == "global":
             now = allocate_global(parts, share, round_to, scores, find_method(method).one_unit, widths)
         else:
-            measures = allocation == "sensitivity" and faces is not None and ratio > 0
-            measured = sensitivity(smaller, faces, rank, progress=progress) if measures else None
+            measured = None
+            if allocation == "sensitivity" and faces is not None and ratio > 0:
+                measured = sensitivity(smaller, faces, rank, progress=progress)
             now, first = allocate(parts, share, round_to, measured), first or measured
         stay = {name: kept_channels(values, now[name]) for name, values in scores.items()}
         kept = {name: kept[name][indices] for name, indices in stay.items()}
