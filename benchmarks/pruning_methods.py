@@ -4,12 +4,14 @@ Run: `python -m benchmarks.pruning_methods CKPT --data FACES [--ratio .1,.3,.5] 
 are ranked, and sensitivity measured, on one half of 2 x `--faces` faces of FACES, drawn at random; on the other half
 the pruned network's embedding is compared with the whole one's: mean cosine, as pruned ("cosine") and after its batch
 norms have measured their statistics again on the first half ("settled": Li et al. 2020, EagleEye, find that it tells
-better what recovery will reach). One line a way, as it is known; then the table in Markdown.
+better what recovery will reach). `--reconstruct 1000` adds what `edgeface prune --reconstruct` gives back, on so many
+other faces ("refitted"). One line a way, as it is known; then the table in Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from edgeface.data.sample import sample_faces
 from edgeface.models import FaceNet, count, load_checkpoint
 from edgeface.pruning import METHODS, prune
 from edgeface.pruning.allocate import ALLOCATIONS
+from edgeface.pruning.reconstruct import reconstruct
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import EdgefaceError, InputError
 from edgeface_runtime.manifest import InputSpec
@@ -37,6 +40,7 @@ def main() -> int:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--allocations", default=",".join(ALLOCATIONS))
     parser.add_argument("--faces", type=int, default=64)
+    parser.add_argument("--reconstruct", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     options = parser.parse_args()
@@ -45,7 +49,7 @@ def main() -> int:
         product(options.allocations.split(","), map(int, steps), options.methods.split(","), ratios),
     )
     try:
-        rows = measure(options.checkpoint, options.data, ways, options.faces, options.seed)
+        rows = measure(options.checkpoint, options.data, ways, options.faces, options.reconstruct, options.seed)
     except EdgefaceError as exc:
         print(f"pruning_methods: {exc}", file=sys.stderr)
         return exc.exit_code
@@ -56,21 +60,29 @@ def main() -> int:
 
 
 def measure(
-    checkpoint: Path, data: Path, ways: Sequence[tuple[str, int, str, float]], faces: int, seed: int
+    checkpoint: Path,
+    data: Path,
+    ways: Sequence[tuple[str, int, str, float]],
+    faces: int,
+    refit: int,
+    seed: int,
 ) -> list[dict[str, float | str]]:
     """One row for each of `ways`: allocation, steps, method, ratio."""
     model = load_checkpoint(checkpoint).model.eval()
     height, width = model.spec.input_size
-    sample = sample_faces(data, 2 * faces, seed, size=(height, width))
-    if len(sample.crops) < 2 * faces:
-        raise InputError(f"{data} has {len(sample.crops)} readable faces, {2 * faces} are needed: lower --faces")
-    ranked, held = torch.from_numpy(to_batch(sample.crops, InputSpec(height=height, width=width))).split(faces)
+    needed = 2 * faces + refit
+    sample = sample_faces(data, needed, seed, size=(height, width))
+    if len(sample.crops) < needed:
+        raise InputError(f"{data} has {len(sample.crops)} readable faces, {needed} are needed: lower --faces")
+    batch = torch.from_numpy(to_batch(sample.crops, InputSpec(height=height, width=width)))
+    ranked, held, others = batch.split([faces, faces, refit])
     with torch.inference_mode():
         whole = model(held)
     rows: list[dict[str, float | str]] = []
     for allocation, steps, method, ratio in ways:
         pruned = prune(model, ratio, method=method, allocation=allocation, steps=steps, faces=ranked)
         before = cosine(pruned.model, held, whole)
+        refitted = copy.deepcopy(pruned.model)
         settle(pruned.model, ranked)
         rows.append(
             {
@@ -85,6 +97,9 @@ def measure(
                 "settled": round(cosine(pruned.model, held, whole), 4),
             }
         )
+        if refit:
+            reconstruct(model, refitted, pruned.kept, others)
+            rows[-1]["refitted"] = round(cosine(refitted, held, whole), 4)
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     return rows
 

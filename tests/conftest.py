@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from edgeface.models import FaceNet
     from edgeface.workflows.report import Report
 
+for kind in (signal.SIGINT, signal.SIGHUP):  # a job in the background ignores them, and would pass that on
+    if signal.getsignal(kind) is signal.SIG_IGN:
+        signal.signal(kind, signal.default_int_handler if kind is signal.SIGINT else signal.SIG_DFL)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run several processes; oversubscribed OpenMP crawls
 
 

@@ -13,8 +13,9 @@ from typing import NoReturn
 __all__ = ["asked", "die", "listen"]
 
 KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SAME_S = 1.0
-"""Seconds in which one more signal is the same wish: `timeout` sends each twice. A later one ends it at once."""
+SAME_S = {signal.SIGINT: 1.0, signal.SIGTERM: 10.0, signal.SIGHUP: 10.0}
+"""Seconds in which one more signal is the same wish: `timeout` sends each twice, and a busy machine may deliver the
+second late. After them it ends the command at once."""
 
 
 _asked: list[float] = []
@@ -34,7 +35,7 @@ def listen() -> None:
 
     def stop(number: int, frame: object) -> None:
         now = time.monotonic()
-        if _asked and now < _asked[-1] + SAME_S:
+        if _asked and now < _asked[-1] + SAME_S[signal.Signals(number)]:
             return
         _asked.append(now)
         raise KeyboardInterrupt(number)

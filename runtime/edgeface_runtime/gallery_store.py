@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,7 +200,7 @@ def connect(path: Path, new: New | None) -> sqlite3.Connection:
             # Temporary tables and sorts stay in memory: no template in a temporary file.
             connection.execute("PRAGMA temp_store = MEMORY")
             _check_ours(connection, path, new is not None)
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             if new is not None and _is_empty(connection):
                 initialise(connection, new)
@@ -267,6 +268,19 @@ def upgrade(connection: sqlite3.Connection) -> bool:
         if meta_value(connection, "version") == "1":  # another process may have been faster
             extend(connection)
     return True
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite waits for no lock where two change the journal of a new file at once: so it is waited for here."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

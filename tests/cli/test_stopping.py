@@ -25,11 +25,12 @@ def as_before() -> Iterator[None]:
 @pytest.mark.parametrize("kind", stopping.KINDS)
 def test_more_signals_at_once_are_the_same_wish(kind: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [50.0]
+    signal.signal(kind, signal.SIG_DFL)
     monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
     stopping.listen()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(kind)
-    now[0] += 0.9
+    now[0] += stopping.SAME_S[kind] - 0.1
     signal.raise_signal(kind)
     signal.raise_signal(signal.SIGTERM)
     now[0] += 0.2  # somebody who does not want to wait
@@ -58,7 +59,7 @@ def test_no_further_signal_disturbs_the_end(threads: int) -> None:
         "except KeyboardInterrupt: print('stopped')\n"
         "class Late:\n    def __del__(self): signal.raise_signal(signal.SIGTERM)\n"
         "late = Late()\n"
-        "stopping.SAME_S = 0\n"
+        "stopping.SAME_S = dict.fromkeys(stopping.KINDS, 0)\n"
         "stopping.die(130)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
