@@ -27,8 +27,10 @@ from edgeface.data.sample import sample_faces
 from edgeface.models import Checkpoint, FaceNet, load_checkpoint
 from edgeface.models.count import count
 from edgeface.pruning.importance import importance
+from edgeface.pruning.latency.choices import predicted_ms
+from edgeface.pruning.latency.halfway import STEPS, halfway
 from edgeface.pruning.latency.losses import Losses, loss_steps, measure_losses
-from edgeface.pruning.latency.prune import STEPS, LatencyPruned, halfway, predicted_ms, prune_to_latency
+from edgeface.pruning.latency.prune import LatencyPruned, prune_to_latency
 from edgeface.pruning.latency.run import save_pruned
 from edgeface.pruning.run import prune_checkpoint
 from edgeface.workflows.machine import describe_machine

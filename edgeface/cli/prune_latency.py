@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeface.cli.output import Output
-    from edgeface.pruning.latency.prune import LatencyReport
+    from edgeface.pruning.latency.report import LatencyReport
 
 __all__ = ["LatencyAsked", "prune_latency", "refuse_both"]
 
@@ -70,8 +70,9 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.importance import find_method
     from edgeface.pruning.latency import prune_checkpoint_to_latency
+    from edgeface.pruning.latency.choices import predicted_ms, reachable_ms
+    from edgeface.pruning.latency.halfway import STEPS
     from edgeface.pruning.latency.losses import loss_steps
-    from edgeface.pruning.latency.prune import STEPS, predicted_ms, reachable_ms
     from edgeface_calibration.device_profile import read_profile
     from edgeface_runtime.errors import InputError
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edgeface.pruning.latency.depth import drop_blocks, removable, without_blocks
 from edgeface.pruning.latency.losses import Losses, measure_losses
-from edgeface.pruning.latency.prune import LatencyReport, prune_to_latency
+from edgeface.pruning.latency.prune import prune_to_latency
+from edgeface.pruning.latency.report import LatencyReport
 from edgeface.pruning.latency.run import prune_checkpoint_to_latency
 
 __all__ = [

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import torch
 
 from edgeface.models.checkpoint import Checkpoint, save_checkpoint
-from edgeface.pruning.latency.prune import LatencyPruned, LatencyReport, halfway, prune_to_latency
+from edgeface.pruning.latency.halfway import halfway
+from edgeface.pruning.latency.prune import LatencyPruned, prune_to_latency
+from edgeface.pruning.latency.report import LatencyReport
 from edgeface_calibration.device_profile import DeviceProfile
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.manifest import InputSpec

@@ -13,8 +13,10 @@ from edgeface.models.spec import ArchSpec
 from edgeface.models.units import Unit, units
 from edgeface.pruning.groups import groups
 from edgeface.pruning.latency import Losses, prune_to_latency
+from edgeface.pruning.latency.choices import FLOOR, predicted_ms, reachable_ms
 from edgeface.pruning.latency.depth import left_blocks, removable
-from edgeface.pruning.latency.prune import FLOOR, LatencyPruned, halfway, predicted_ms, reachable_ms
+from edgeface.pruning.latency.halfway import halfway
+from edgeface.pruning.latency.prune import LatencyPruned
 from edgeface.pruning.latency.run import save_pruned
 from edgeface.workflows.profile.plan import grid
 from edgeface_calibration.device_profile import Conditions, DeviceProfile, UnitCost

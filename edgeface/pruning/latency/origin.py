@@ -1,0 +1,33 @@
+"""How the groups and blocks of a network that lost some already were called at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeface.models.spec import ArchSpec
+from edgeface.pruning.groups import groups
+from edgeface.pruning.latency.depth import left_blocks
+
+__all__ = ["Origin"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What earlier steps began with and did."""
+
+    spec: ArchSpec
+    """The network before the first step."""
+    blocks: dict[str, str]
+    """Block of the present network -> its name in that one."""
+    spent: dict[str, float]
+    """Group of that one -> loss of the steps so far."""
+
+    @staticmethod
+    def of(spec: ArchSpec) -> Origin:
+        """Before the first step."""
+        return Origin(spec, left_blocks(spec, ()), {part.name: 0.0 for part in groups(spec)})
+
+    def name(self, group: str) -> str:
+        """The first name of a group of the present network."""
+        block = group.removesuffix(".inner")
+        return self.blocks[block] + ".inner" if group.endswith(".inner") and block in self.blocks else group
