@@ -59,7 +59,7 @@ def prune(
     from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.allocate import allocate
     from edgeface.pruning.groups import groups
-    from edgeface.pruning.importance import find_method
+    from edgeface.pruning.importance import check_faces, find_method
     from edgeface.pruning.prune import check_settings
     from edgeface.pruning.reconstruct import FEWEST, parts
     from edgeface.pruning.run import prune_checkpoint
@@ -81,16 +81,14 @@ def prune(
     shared = "uniform" if uniform else allocation or "sensitivity"
     check_settings(method, shared, times)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)
-    ranked = find_method(method).needs_faces
-    if ranked and data is None:
-        raise InputError(f"--method {method} ranks filters by what they do to real faces: give them with --data")
+    check_faces(method, data is not None)
     if reconstruct and data is None:
         raise InputError("--reconstruct refits on real faces: give them with --data")
     if reconstruct < 0 or 0 < reconstruct < FEWEST:
         raise InputError(f"--reconstruct must be at least {FEWEST} faces, or 0, got {reconstruct}")
     claim_file(out, "checkpoint", is_checkpoint, force)
     size = source.model.spec.input_size
-    measured = shared == "sensitivity" and ratio > 0
+    ranked, measured = find_method(method).needs_faces, shared == "sensitivity" and ratio > 0
     sample = sample_faces(data, faces, size=size) if measured or ranked else None
     refit = sample_faces(data, reconstruct, size=size) if reconstruct and ratio > 0 else None
     if sample:

@@ -19,7 +19,7 @@ from edgeface.pruning.outputs import outputs
 from edgeface.pruning.taylor import Taylor
 from edgeface_runtime.errors import InputError
 
-__all__ = ["METHODS", "Importance", "Method", "find_method", "importance"]
+__all__ = ["METHODS", "Importance", "Method", "check_faces", "find_method", "importance"]
 
 Importance = Callable[[FaceNet, Group], Tensor]
 """(network, group) -> (group.width,) scores, larger = kept."""
@@ -87,6 +87,12 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
+def check_faces(name: str, given: bool) -> None:
+    """Raise InputError where the method is unknown, or needs faces and none were given."""
+    if find_method(name).needs_faces and not given:
+        raise InputError(f"--method {name} ranks filters by what they do to real faces: give them with --data")
+
+
 def importance(name: str, faces: Tensor | None = None) -> Importance:
     """The ranking of a method.
 
@@ -96,7 +102,5 @@ def importance(name: str, faces: Tensor | None = None) -> Importance:
     Raises:
         InputError: the method is unknown, or needs faces and there are none.
     """
-    method = find_method(name)
-    if method.needs_faces and faces is None:
-        raise InputError(f"--method {name} ranks filters by what they do to real faces: give them with --data")
-    return method.on(faces)
+    check_faces(name, faces is not None)
+    return find_method(name).on(faces)
