@@ -42,6 +42,9 @@ def distill(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: as torch decides.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that draw occluders.")] = 1,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the teacher's answers, and take them for the same views.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished round.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -79,7 +82,17 @@ def distill(
         raise InputError(str(exc)) from exc
     init = build_spec(arch or "iresnet50", width=width) if start is None else start
     found = run(
-        settings, data, teacher, out, init, mask=mask, patterns=patterns, minutes=minutes, resume=resume, quiet=quiet
+        settings,
+        data,
+        teacher,
+        out,
+        init,
+        mask=mask,
+        patterns=patterns,
+        minutes=minutes,
+        cache=cache,
+        resume=resume,
+        quiet=quiet,
     )
     output.data(
         {
@@ -88,6 +101,7 @@ def distill(
             "faces_seen": found.faces_seen,
             "faces_per_s": found.faces_per_s,
             "held_out": None if found.away != found.away else found.away,
+            **({} if cache is None else {"cached": found.cached}),
             "skipped": [f"{entry.path}: {entry.reason}" for entry in found.skipped],
         }
     )

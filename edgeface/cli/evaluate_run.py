@@ -157,7 +157,7 @@ def _check(asked: Asked) -> None:
     if not asked.images.is_dir():
         raise InputError(f"--images {asked.images} is not a folder")
     if asked.cache is not None:
-        from edgeface.evaluation.encoded_cache import check_cache
+        from edgeface.data.cache_folder import check_cache
 
         check_cache(asked.cache)
 

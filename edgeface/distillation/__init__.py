@@ -6,6 +6,7 @@ made by tensor operations, so that a GPU is not kept waiting and a CPU does noth
 
 from __future__ import annotations
 
+from edgeface.distillation.answers import CachedTeacher
 from edgeface.distillation.covers import Covers, draw_covers
 from edgeface.distillation.packed import pack_faces, read_packed
 from edgeface.distillation.run import DistillResult, distill
@@ -14,6 +15,7 @@ from edgeface.distillation.step import Distiller
 from edgeface.distillation.teacher import Teacher
 
 __all__ = [
+    "CachedTeacher",
     "Covers",
     "DistillResult",
     "DistillSettings",

@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgeface.data.cache_folder import check_cache
 from edgeface.data.faces import load_faces
 from edgeface.data.folders import Skipped, scan
+from edgeface.distillation.answers import CachedTeacher
 from edgeface.distillation.covers import draw_covers
 from edgeface.distillation.identity import DistillRun, read_run, write_run
 from edgeface.distillation.settings import DistillSettings
@@ -59,6 +61,8 @@ class DistillResult:
     skipped: tuple[Skipped, ...]
     stopped: bool
     """Whether Ctrl-C or its like ended it."""
+    cached: int = 0
+    """Views whose targets came from the cache."""
 
 
 def distill(
@@ -71,6 +75,7 @@ def distill(
     mask: str | None = None,
     patterns: int = 0,
     minutes: float | None = None,
+    cache: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> DistillResult:
@@ -82,6 +87,7 @@ def distill(
         init: an architecture, or a checkpoint to start from, such as a pruned one.
         mask, patterns: as in `start_network`.
         minutes: end after the round in which so much time has passed; `resume` goes on.
+        cache: folder to keep the teacher's answers in, and to take them from; see `CachedTeacher`.
 
     Raises:
         InputError: bad data, a folder that holds another run, a teacher that does not fit.
@@ -90,6 +96,8 @@ def distill(
         GateError: the loss is not a number any more; the last finished round is kept.
     """
     begun = time.perf_counter()
+    if cache is not None:
+        check_cache(cache)
     claim_folder(out, resume, "distilled")
     prepare_cpu(settings.threads)
     device = choose_device(settings.device)
@@ -105,13 +113,15 @@ def distill(
         faces, rest = (crops, None) if held is None else (crops[~held], crops[held])
         layout = torch.channels_last if device.type == "cuda" or precision == "bf16" else torch.contiguous_format
         guide = Teacher(taught, student.spec.embedding, precision)
+        guide.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        kept = None if cache is None else CachedTeacher(guide, cache, device)
         covers = None
         if settings.covered_part:
             monitor.say(f"drawing {settings.covers} occluders")
             covers = draw_covers(settings.covers, settings.kinds, settings.seed, settings.workers).to(device)
         job = Distiller(
             student.to(device).to(memory_format=layout),  # type: ignore[call-overload]
-            guide.to(device).to(memory_format=layout),  # type: ignore[call-overload]
+            kept or guide,
             torch.from_numpy(faces).to(device),
             settings,
             covers,
@@ -157,6 +167,10 @@ def distill(
         except KeyboardInterrupt:
             stopped = True
             monitor.say("stopped; go on with the same command and --resume")
+        if kept is not None:
+            for note in kept.notes:
+                monitor.say(note)
+            monitor.say(f"the teacher's answers to {kept.taken} views taken from {cache}, to {kept.put} put there")
     finished = job.done >= settings.steps
     if finished:
         (out / LAST_NAME).unlink(missing_ok=True)
@@ -168,6 +182,7 @@ def distill(
         away,
         skipped,
         stopped,
+        kept.taken if kept else 0,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeface.distillation.answers import CachedTeacher
 from edgeface.distillation.covers import Covers
 from edgeface.distillation.settings import DistillSettings
 from edgeface.distillation.teacher import Teacher
@@ -39,7 +40,7 @@ class Distiller:
     def __init__(
         self,
         student: FaceNet,
-        teacher: Teacher,
+        teacher: Teacher | CachedTeacher,
         faces: Tensor,
         settings: DistillSettings,
         covers: Covers | None = None,

@@ -38,11 +38,19 @@ class Teacher(nn.Module):
         self.turn: Tensor
         self.register_buffer("turn", isometry(model.spec.embedding, into))
 
-    @torch.no_grad()
     def forward(self, faces: Tensor) -> Tensor:
         """(B, 3, H, W) float RGB in [-1, 1] -> (B, into) float32 unit vectors."""
+        return self.turned(self.answer(faces))
+
+    @torch.no_grad()
+    def answer(self, faces: Tensor) -> Tensor:
+        """What the network says of each face and its mirror image, summed, in its own space: (B, size) float32."""
         kind = torch.float16 if faces.device.type == "cuda" else torch.bfloat16
         with torch.autocast(faces.device.type, kind, enabled=self.precision != "fp32"):
             found = self.model(torch.cat([faces, faces.flip(3)]))
         one, other = nn.functional.normalize(found.float()).chunk(2)
-        return nn.functional.normalize((one + other) @ self.turn)
+        return one + other
+
+    def turned(self, answer: Tensor) -> Tensor:
+        """(B, size) answers -> (B, into) float32 unit vectors."""
+        return nn.functional.normalize(answer @ self.turn)

@@ -57,6 +57,9 @@ def make_views(faces: Tensor, covers: Covers | None, settings: DistillSettings, 
         weight = uniform(0, 1, 1, 1, 1) + 0.4 * _smooth(knots, clean)
         weight = torch.where(uniform(0, 1, 1, 1, 1) < settings.mixed_part, weight.clamp(0, 1), 1.0)
         clean = torch.lerp(some(), clean, weight)
+    # All that makes the clean view is drawn before the covers: covered or not, a seed gives the same clean views.
+    grid = _grid(settings, uniform, torch.randn(batch, 2, 5, 4, generator=generator, device=device), clean)
+    light = _light(settings, uniform)
     seen, pattern = clean, torch.zeros(batch, dtype=torch.int64, device=device)
     count = round(batch * settings.covered_part)
     if covers is not None and count:
@@ -68,9 +71,8 @@ def make_views(faces: Tensor, covers: Covers | None, settings: DistillSettings, 
         seen = torch.cat([((clean[:count] + 1) * through + colour - 1).clamp(-1, 1), clean[count:]])
         pattern[:count] = covers.pattern[chosen].gather(1, mirror.long()[:, None])[:, 0]
 
-    grid = _grid(settings, uniform, torch.randn(batch, 2, 5, 4, generator=generator, device=device), clean)
     both = grid_sample(torch.cat([clean, seen], 1), grid, padding_mode="border", align_corners=False)
-    both = _tinted(both, settings, uniform)
+    both = _tinted(both, light)
     return Views(both[:, :3], both[:, 3:], pattern)
 
 
@@ -94,12 +96,24 @@ def _grid(settings: DistillSettings, uniform: Uniform, knots: Tensor, like: Tens
     return grid + settings.bend * _smooth(knots, like).permute(0, 2, 3, 1)
 
 
-def _tinted(both: Tensor, settings: DistillSettings, uniform: Uniform) -> Tensor:
-    """Clean and seen picture under the same light."""
+class _Light(NamedTuple):
+    grey: Tensor
+    """(B, 1, 1, 1) bool."""
+    gain: Tensor
+    """(B, 3, 1, 1)."""
+    shift: Tensor
+    """(B, 1, 1, 1)."""
+
+
+def _light(settings: DistillSettings, uniform: Uniform) -> _Light:
     amount = settings.colour
+    grey = uniform(0, 1, 1, 1, 1) < 0.1
+    gain = uniform(1 - amount, 1 + amount, 1, 1, 1) * uniform(1 - amount / 3, 1 + amount / 3, 3, 1, 1)
+    return _Light(grey, gain, uniform(-amount, amount, 1, 1, 1))
+
+
+def _tinted(both: Tensor, light: _Light) -> Tensor:
+    """Clean and seen picture under the same light."""
     grey = torch.cat([part.mean(1, keepdim=True).expand_as(part) for part in both.chunk(2, 1)], 1)
-    both = torch.where(uniform(0, 1, 1, 1, 1) < 0.1, grey, both)
-    gain = uniform(1 - amount, 1 + amount, 1, 1, 1) * uniform(1 - amount / 3, 1 + amount / 3, 3, 1, 1).repeat(
-        1, 2, 1, 1
-    )
-    return (both * gain + uniform(-amount, amount, 1, 1, 1)).clamp(-1, 1)
+    both = torch.where(light.grey, grey, both)
+    return (both * light.gain.repeat(1, 2, 1, 1) + light.shift).clamp(-1, 1)

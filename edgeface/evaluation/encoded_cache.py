@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +29,9 @@ from edgeface.evaluation.pictures import Pictures
 from edgeface_runtime import __version__
 from edgeface_runtime.bundle import open_bundle
 from edgeface_runtime.errors import InputError
-from edgeface_runtime.files import atomic_path, cannot_write, sha256_file
+from edgeface_runtime.files import atomic_path, sha256_file
 
-__all__ = ["CachedMatcher", "check_cache", "network_facts"]
+__all__ = ["CachedMatcher", "network_facts"]
 
 FORMAT, VERSION = "edgeface-encoded", 1
 """The version is raised when pictures are read or embedded otherwise than before."""
@@ -45,24 +44,6 @@ DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 """What reading a file that is not one of these raises."""
-
-
-def check_cache(folder: Path) -> None:
-    """Say before the work whether `folder` is one, or can be made, and takes files.
-
-    Raises:
-        InputError: it does not, in one line.
-    """
-    there = folder.absolute()
-    while not os.path.lexists(there) and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise InputError(f"--cache {folder}: {there} is no folder: name another")
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as exc:
-        raise cannot_write(folder, exc) from exc
 
 
 def network_facts(path: Path) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 A step's folder is named by its command with everything before it that it uses, so two recipes that train the same
 network share it, and a change in a step redoes what follows from it and nothing else; a step that nothing asked for
-builds on is left out. A cell that says {cache} gets the folder WORK/cache, for `evaluate --cache`: no result depends
-on it, and it may be deleted at any time.
+builds on is left out. A step or cell that says {cache} gets the folder WORK/cache, for the --cache of `distill` and
+`evaluate`: no result depends on it, and it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -174,10 +174,17 @@ def _steps(recipe: Recipe, settings: Settings, values: Mapping[str, Any], seed: 
         before = {name: shlex.quote(str(entry.folder)) for name, entry in done.items()}
         known = {**values, **before, "seed": seed}
         # The name of the folder says everything but where the data and the work folder lie.
-        names = {**known, **{name: entry.folder.name for name, entry in done.items()}, "data": "DATA", "out": "OUT"}
+        names = {
+            **known,
+            **{name: entry.folder.name for name, entry in done.items()},
+            "data": "DATA",
+            "out": "OUT",
+            "cache": "CACHE",
+        }
         digest = hashlib.sha256(fill(step.run, names, where).encode()).hexdigest()[:10]
         folder = settings.work / f"{step.name}-{digest}"
-        text = fill(step.run, {**known, "out": shlex.quote(str(folder))}, where)
+        places = {"out": shlex.quote(str(folder)), "cache": shlex.quote(str(settings.work / "cache"))}
+        text = fill(step.run, {**known, **places}, where)
         needs = tuple(entry.folder for entry in done.values() if entry.folder.name in text)
         done[step.name] = _Step(step.name, folder, _split(text, where), step.resumable, needs)
     return done
