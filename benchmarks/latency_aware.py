@@ -32,6 +32,7 @@ from edgeface.pruning.latency.halfway import STEPS, halfway
 from edgeface.pruning.latency.losses import Losses, loss_steps, measure_losses
 from edgeface.pruning.latency.prune import LatencyPruned, prune_to_latency
 from edgeface.pruning.latency.run import save_pruned
+from edgeface.pruning.reconstruct import check_refit, reconstruct
 from edgeface.pruning.run import prune_checkpoint
 from edgeface.workflows.machine import describe_machine
 from edgeface.workflows.profile.measure import CLOCKS
@@ -61,6 +62,7 @@ def main() -> int:
     parser.add_argument("--method", default="l1")
     parser.add_argument("--steps", type=int, default=STEPS, help="how often losses are measured on the way")
     parser.add_argument("--keep-blocks", action="store_true", help="only narrow")
+    parser.add_argument("--reconstruct", type=int, default=0, help="refit both networks on so many other faces")
     parser.add_argument("--runs", type=int, default=60, help="timed rounds")
     parser.add_argument("--clock", default="wall", choices=sorted(CLOCKS))
     args = parser.parse_args()
@@ -78,23 +80,27 @@ def compare(args: argparse.Namespace) -> None:
     if profile.conditions.backend != "onnxruntime":
         raise InputError(f"{args.profile} is of {profile.conditions.backend}; this comparison runs onnxruntime")
     args.out.mkdir(parents=True, exist_ok=True)
-    sample = sample_faces(args.data, args.faces + args.judge, size=source.model.spec.input_size)
+    check_refit(args.reconstruct, True)
     height, width = source.model.spec.input_size
-    faces = torch.from_numpy(to_batch(sample.crops, InputSpec(height=height, width=width)))
-    judged = faces[args.faces :]
+    sample = sample_faces(args.data, args.faces + args.judge + args.reconstruct, size=(height, width))
+    if len(sample.crops) < args.faces + args.judge + args.reconstruct:
+        raise InputError(f"--data {args.data} has too few faces: {len(sample.crops)}")
+    batch = torch.from_numpy(to_batch(sample.crops, InputSpec(height=height, width=width)))
+    faces, judged, seen = batch.split([args.faces, args.judge, args.reconstruct])
+    refit = sample.crops[-args.reconstruct :] if args.reconstruct else None
     with torch.inference_mode():
         dense = source.model(judged)
-    losses = _losses(source, faces[: args.faces], sample.source, args)
+    losses = _losses(source, faces, sample.source, args)
     export_onnx(source.model, args.out / "dense.onnx")
     results = []
     for ratio in args.ratio or [0.5, 0.7]:
         uniform_path = args.out / f"uniform-{ratio:g}.safetensors"
-        prune_checkpoint(source, ratio, uniform_path, method=args.method)
+        prune_checkpoint(source, ratio, uniform_path, method=args.method, refit=refit)
         uniform = load_checkpoint(uniform_path).model
         export_onnx(uniform, args.out / f"uniform-{ratio:g}.onnx")
         target, tries = predicted_ms(profile, uniform.spec), []
         how = {"method": args.method, "keep_blocks": args.keep_blocks}
-        way = halfway(source.model, profile, target, faces[: args.faces], steps=args.steps, first=losses, **how)
+        way = halfway(source.model, profile, target, faces, steps=args.steps, first=losses, **how)
         best: tuple[LatencyPruned, dict[str, Latency]] | None = None
         for number in range(TRIES):
             aware = prune_to_latency(way.model, profile, target, way.losses, origin=way.origin, **how)
@@ -113,6 +119,8 @@ def compare(args: argparse.Namespace) -> None:
         if best is None:
             raise InputError(f"ratio {ratio:g}: no network as fast in {TRIES} tries: profile this device again")
         aware, timed = best
+        if args.reconstruct:
+            reconstruct(source.model, aware.model, aware.origin.kept, seen, blocks=aware.origin.blocks)
         export_onnx(aware.model, args.out / f"aware-{ratio:g}.onnx")
         save_pruned(args.out / f"aware-{ratio:g}.safetensors", source, aware, profile, sample.source)
         results.append(

@@ -61,17 +61,28 @@ def prune(
     from edgeface.pruning.groups import groups
     from edgeface.pruning.importance import check_faces, find_method
     from edgeface.pruning.prune import check_settings
-    from edgeface.pruning.reconstruct import FEWEST, parts
+    from edgeface.pruning.reconstruct import check_refit, parts
     from edgeface.pruning.run import prune_checkpoint
     from edgeface_runtime.errors import InputError
 
     output = Output(json, quiet)
-    of_ratio = {"--uniform": uniform, "--allocation": allocation, "--steps": times != 1, "--reconstruct": reconstruct}
+    of_ratio = {"--uniform": uniform, "--allocation": allocation, "--steps": times != 1}
     given = [flag for flag, value in of_ratio.items() if value]
     refuse_both(ratio, target_latency, device_profile, given, ["--keep-blocks"] * keep_blocks)
+    check_refit(reconstruct, data is not None)
     if target_latency is not None and device_profile is not None:
         asked = LatencyAsked(
-            checkpoint, out, target_latency, device_profile, method, round_to, data, faces, keep_blocks, force
+            checkpoint=checkpoint,
+            out=out,
+            target=target_latency,
+            profile=device_profile,
+            method=method,
+            round_to=round_to,
+            data=data,
+            faces=faces,
+            keep_blocks=keep_blocks,
+            reconstruct=reconstruct,
+            force=force,
         )
         return prune_latency(output, asked)
     assert ratio is not None
@@ -82,10 +93,6 @@ def prune(
     check_settings(method, shared, times)  # bad settings are refused before any work
     allocate(groups(source.model.spec), ratio, round_to, None)
     check_faces(method, data is not None)
-    if reconstruct and data is None:
-        raise InputError("--reconstruct refits on real faces: give them with --data")
-    if reconstruct < 0 or 0 < reconstruct < FEWEST:
-        raise InputError(f"--reconstruct must be at least {FEWEST} faces, or 0, got {reconstruct}")
     claim_file(out, "checkpoint", is_checkpoint, force)
     size = source.model.spec.input_size
     ranked, measured = find_method(method).needs_faces, shared == "sensitivity" and ratio > 0

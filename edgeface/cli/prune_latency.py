@@ -27,6 +27,7 @@ class LatencyAsked:
     data: Path | None
     faces: int
     keep_blocks: bool
+    reconstruct: int
     force: bool
 
 
@@ -73,6 +74,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.pruning.latency.choices import predicted_ms, reachable_ms
     from edgeface.pruning.latency.halfway import STEPS
     from edgeface.pruning.latency.losses import loss_steps
+    from edgeface.pruning.reconstruct import parts
     from edgeface_calibration.device_profile import read_profile
     from edgeface_runtime.errors import InputError
 
@@ -99,8 +101,10 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             "prune the result again, or take a smaller network"
         )
     sample = sample_faces(asked.data, asked.faces, size=spec.input_size)
+    refit = sample_faces(asked.data, asked.reconstruct, size=spec.input_size) if asked.reconstruct else None
     output.note(f"losses on {len(sample.crops)} {sample.source}")
-    with steps("losses", STEPS * loss_steps(source.model), output.quiet) as advance:
+    total = STEPS * loss_steps(source.model) + (len(list(parts(source.model))) + 1 if refit else 0)
+    with steps("refitting" if refit else "losses", total, output.quiet) as advance:
         report = prune_checkpoint_to_latency(
             source,
             profile,
@@ -111,6 +115,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             method=asked.method,
             round_to=asked.round_to,
             keep_blocks=asked.keep_blocks,
+            refit=refit.crops if refit else None,
             progress=advance,
         )
     output.wrote(asked.out)

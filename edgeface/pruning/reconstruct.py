@@ -19,8 +19,9 @@ from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.groups import OUT_CONV, cuts
 from edgeface.pruning.least_squares import cells_of, fit, patches
 from edgeface.pruning.observe import Seen, next_norm
+from edgeface_runtime.errors import InputError
 
-__all__ = ["FEWEST", "parts", "reconstruct"]
+__all__ = ["FEWEST", "check_refit", "parts", "reconstruct"]
 
 ROWS_PER_INPUT = 6
 """Samples of a layer for every value it reads, where the faces have so many."""
@@ -41,6 +42,7 @@ def reconstruct(
     kept: dict[str, Tensor],
     faces: Tensor,
     *,
+    blocks: Mapping[str, str] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> None:
@@ -49,15 +51,21 @@ def reconstruct(
     Args:
         whole: the network before, in evaluation mode.
         pruned: the smaller one, in evaluation mode, on the same device.
-        kept: indices of the channels that stayed, per group.
+        kept: indices of the channels that stayed, per group of `whole`.
+        blocks: every block of `pruned` -> its name in `whole`, where some are gone; what they gave is then up to the
+            blocks behind them.
         faces: (N, 3, H, W) float in [-1, 1], some hundreds.
         progress: called with each part's name when it is done.
     """
     job = _Job(whole, pruned, kept, torch.Generator().manual_seed(seed))
+    places = None if blocks is None else {first: now for now, first in blocks.items()}
     before, now = [faces], [faces]
     maps: list[tuple[Tensor, Tensor]] = []
     for name, ends_stage in parts(whole):
-        before, now = job.part(name, before, now)
+        if places is None or not name.startswith("stages") or name in places:
+            before, now = job.part(name, (places or {}).get(name, name), before, now)
+        else:
+            before = job.whole_alone(name, before)
         if ends_stage:
             maps.append((before[0], now[0]))
         if progress:
@@ -65,12 +73,21 @@ def reconstruct(
     if whole.decoder is not None:
         if whole.top is not None:
             maps[-1] = (before[0], now[0])
-        masks, masks_now = job.part("decoder", [one for one, _ in maps[-3:]], [other for _, other in maps[-3:]])
+        given, given_now = (list(entries) for entries in zip(*maps[-3:], strict=True))
+        masks, masks_now = job.part("decoder", "decoder", given, given_now)
         if masks[0].dim() == 4:  # else it is the embedding's
             before, now = [before[0] * masks[0]], [now[0] * masks_now[0]]
     job.head(before[0], now[0])
     if progress:
         progress("head")
+
+
+def check_refit(count: int, has_faces: bool) -> None:
+    """Raise InputError unless there are faces to refit on, and enough of them; 0 is none at all."""
+    if count and not has_faces:
+        raise InputError("--reconstruct refits on real faces: give them with --data")
+    if count < 0 or 0 < count < FEWEST:
+        raise InputError(f"--reconstruct must be at least {FEWEST} faces, or 0, got {count}")
 
 
 def parts(model: FaceNet) -> Iterator[tuple[str, bool]]:
@@ -90,9 +107,20 @@ class _Job:
     kept: dict[str, Tensor]
     generator: torch.Generator
 
-    def part(self, part: str, before: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Refit a part's convolutions, a block's last one after its shortcut; what it gives in both networks."""
-        whole, pruned = self.whole.get_submodule(part), self.pruned.get_submodule(part)
+    def whole_alone(self, part: str, before: list[Tensor]) -> list[Tensor]:
+        """What a part that is gone gives in the whole network."""
+        whole = self.whole.get_submodule(part)
+        return [torch.cat([_call(whole, part, before, at) for at in range(0, len(before[0]), CHUNK)])]
+
+    def part(
+        self, part: str, place: str, before: list[Tensor], now: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Refit a part's convolutions, a block's last one after its shortcut; what it gives in both networks.
+
+        Args:
+            part, place: its names in the whole and in the pruned network.
+        """
+        whole, pruned = self.whole.get_submodule(part), self.pruned.get_submodule(place)
         last = OUT_CONV[self.whole.spec.block] if part.startswith("stages") else ""
         convs = {
             name: conv for name, conv in pruned.named_modules() if isinstance(conv, nn.Conv2d) and conv.groups == 1

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
+from edgeface.data.synthetic import synth_face
 from edgeface.models import CheckpointMeta, FaceNet, build_spec, load_checkpoint, save_checkpoint
+from edgeface.models.digest import weights_digest
 from edgeface.models.units import units
 from edgeface_calibration.device_profile import read_profile
 
@@ -84,6 +87,20 @@ def test_prune_to_a_latency(dense: Path, known: Path, tmp_path: Path, cli: Cli) 
     assert "blocks removed: stages." in shown.out
 
 
+def test_what_is_left_can_be_refitted(dense: Path, known: Path, tmp_path: Path, cli: Cli) -> None:
+    faces, cut, refitted = tmp_path / "faces", tmp_path / "cut.safetensors", tmp_path / "refitted.safetensors"
+    for number in range(16):
+        (faces / f"p{number}").mkdir(parents=True)
+        cv2.imwrite(str(faces / f"p{number}" / "0.png"), synth_face(number, 0, 0))
+    flags = ("--target-latency", "8ms", "--device-profile", known, "--data", faces, "--faces", 2)
+    assert cli("prune", dense, *flags, "--out", cut).code == 0
+    done = cli("prune", dense, *flags, "--out", refitted, "--reconstruct", 16, "--json")
+    assert done.code == 0 and len(done.data["blocks_removed"]) == 2, done.err
+    one, other = load_checkpoint(cut), load_checkpoint(refitted)
+    assert one.model.spec == other.model.spec and "refitted on 16 faces" in other.meta.history[-1]
+    assert weights_digest(one.model) != weights_digest(other.model)
+
+
 def test_blocks_can_be_kept(dense: Path, known: Path, tmp_path: Path, cli: Cli) -> None:
     flags = ("--device-profile", known, "--out", tmp_path / "p.safetensors", "--faces", 2, "--keep-blocks")
     refused = cli("prune", dense, "--target-latency", "8ms", *flags)
@@ -108,6 +125,10 @@ def test_a_target_that_is_met_changes_nothing(dense: Path, known: Path, tmp_path
         (
             "prune {dense} --out {new} --target-latency 4 --device-profile {known} --uniform",
             "--uniform goes with",
+        ),
+        (
+            "prune {dense} --out {new} --target-latency 4 --device-profile {known} --reconstruct 64",
+            "refits on real faces: give them with --data",
         ),
         ("prune {dense} --out {new} --ratio .5 --keep-blocks", "--keep-blocks goes with --target-latency"),
         ("prune {dense} --out {new} --target-latency fast --device-profile {known}", "a time such as 4ms or 800us"),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgeface.models import FaceNet, build_spec
 from edgeface.pruning import prune
 from edgeface.pruning.groups import groups
+from edgeface.pruning.latency.depth import drop_blocks, left_blocks
 from edgeface.pruning.least_squares import cells_of, fit, patches
 from edgeface.pruning.prune import shrink
 from edgeface.pruning.reconstruct import reconstruct
@@ -101,3 +102,18 @@ def test_faces_not_seen_come_nearer(
         after = likeness(whole(unseen), cut.model(unseen))
     assert after > before + gain, (before, after)
     assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_blocks_that_are_gone_are_made_up_for(last: bool, lived_in: Callable[[FaceNet], FaceNet]) -> None:
+    """In the middle of a stage, and at the end of one whose map the mask reads."""
+    whole = net("iresnet18" if last else "iresnet50", lived_in, "decoder")
+    gone = ["stages.1.1", "stages.2.1"]
+    shallow = drop_blocks(whole, gone)
+    kept = {group.name: torch.arange(group.width) for group in groups(whole.spec)}
+    unseen = faces(24, 1)
+    with torch.no_grad():
+        before = likeness(whole(unseen), shallow(unseen))
+        reconstruct(whole, shallow, kept, faces(96, 2), blocks=left_blocks(whole.spec, gone))
+        after = likeness(whole(unseen), shallow(unseen))
+    assert after > before + 0.05, (before, after)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from edgeface.models.spec import ArchSpec
 from edgeface.pruning.groups import groups
 from edgeface.pruning.latency.depth import left_blocks
@@ -21,11 +24,19 @@ class Origin:
     """Block of the present network -> its name in that one."""
     spent: dict[str, float]
     """Group of that one -> loss of the steps so far."""
+    kept: dict[str, Tensor]
+    """Group of that one -> sorted indices of its channels that stayed, where its block did."""
 
     @staticmethod
     def of(spec: ArchSpec) -> Origin:
         """Before the first step."""
-        return Origin(spec, left_blocks(spec, ()), {part.name: 0.0 for part in groups(spec)})
+        whole = groups(spec)
+        return Origin(
+            spec,
+            left_blocks(spec, ()),
+            {part.name: 0.0 for part in whole},
+            {part.name: torch.arange(part.width) for part in whole},
+        )
 
     def name(self, group: str) -> str:
         """The first name of a group of the present network."""

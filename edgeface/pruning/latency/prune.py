@@ -27,7 +27,7 @@ class LatencyPruned:
     model: FaceNet
     report: LatencyReport
     origin: Origin
-    """For a further step."""
+    """For a further step, and for refitting."""
 
 
 def prune_to_latency(
@@ -67,15 +67,17 @@ def prune_to_latency(
     widths, gone = choices.pick(choice)
     shallow = drop_blocks(model, gone)
     left = iter(groups(shallow.spec))
-    kept = {}
+    kept, stayed = {}, {}
     for part in choices.parts:
         if part.name.removesuffix(".inner") not in gone:
             moved = next(left)
             kept[moved.name] = kept_channels(rank(shallow, moved), widths[part.name])
+            first = begun.name(part.name)
+            stayed[first] = begun.kept[first][kept[moved.name]]
     smaller = shrink(shallow, kept)
     spent = dict(begun.spent)
     for part, taken, loss in zip(choices.parts, choice, table, strict=True):
         spent[begun.name(part.name)] += loss[taken]
     blocks = {now: begun.blocks[before] for now, before in left_blocks(model.spec, gone).items()}
-    after = Origin(begun.spec, blocks, spent)
+    after = Origin(begun.spec, blocks, spent, stayed)
     return LatencyPruned(smaller, report_on(after, smaller.spec, profile, target_ms, method), after)

@@ -14,6 +14,7 @@ from edgeface.models.checkpoint import Checkpoint, save_checkpoint
 from edgeface.pruning.latency.halfway import halfway
 from edgeface.pruning.latency.prune import LatencyPruned, prune_to_latency
 from edgeface.pruning.latency.report import LatencyReport
+from edgeface.pruning.reconstruct import reconstruct
 from edgeface_calibration.device_profile import DeviceProfile
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.manifest import InputSpec
@@ -32,6 +33,7 @@ def prune_checkpoint_to_latency(
     method: str = "l1",
     round_to: int = 8,
     keep_blocks: bool = False,
+    refit: npt.NDArray[np.uint8] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> LatencyReport:
     """Prune and write `out`.
@@ -39,16 +41,22 @@ def prune_checkpoint_to_latency(
     Args:
         faces: (N, H, W, 3) uint8 BGR crops that losses are measured on; `source_of_faces` names them.
         keep_blocks: only narrow; no block goes.
-        progress: called with a name as each group and block is measured.
+        refit: crops to refit the layers on (`edgeface.pruning.reconstruct`); None leaves them as they were cut.
+        progress: called with a name as each group and block is measured, and as each part is refitted.
 
     Raises:
         InputError: method or target out of range, or a profile of another network.
     """
     height, width = source.model.spec.input_size
-    batch = torch.from_numpy(to_batch(faces, InputSpec(height=height, width=width)))
+    size = InputSpec(height=height, width=width)
+    batch = torch.from_numpy(to_batch(faces, size))
     how: dict[str, Any] = {"method": method, "round_to": round_to, "keep_blocks": keep_blocks}
     way = halfway(source.model, profile, target_ms, batch, progress=progress, **how)
     pruned = prune_to_latency(way.model, profile, target_ms, way.losses, origin=way.origin, **how)
+    if refit is not None:
+        seen, origin = torch.from_numpy(to_batch(refit, size)), pruned.origin
+        reconstruct(source.model, pruned.model, origin.kept, seen, blocks=origin.blocks, progress=progress)
+        source_of_faces += f", refitted on {len(refit)} faces"
     save_pruned(out, source, pruned, profile, source_of_faces)
     return pruned.report
 

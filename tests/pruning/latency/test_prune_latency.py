@@ -14,10 +14,11 @@ from edgeface.models.units import Unit, units
 from edgeface.pruning.groups import groups
 from edgeface.pruning.latency import Losses, prune_to_latency
 from edgeface.pruning.latency.choices import FLOOR, predicted_ms, reachable_ms
-from edgeface.pruning.latency.depth import left_blocks, removable
+from edgeface.pruning.latency.depth import drop_blocks, left_blocks, removable
 from edgeface.pruning.latency.halfway import halfway
 from edgeface.pruning.latency.prune import LatencyPruned
 from edgeface.pruning.latency.run import save_pruned
+from edgeface.pruning.prune import shrink
 from edgeface.workflows.profile.plan import grid
 from edgeface_calibration.device_profile import Conditions, DeviceProfile, UnitCost
 from edgeface_runtime.errors import InputError
@@ -153,6 +154,19 @@ def test_steps_tell_of_the_first_network_and_keep_its_weights(dense: FaceNet) ->
     for now, first in found.origin.blocks.items():
         own, whole = found.model.get_submodule(now), dense.get_submodule(first)
         assert all(torch.equal(a, b) for a, b in zip(own.parameters(), whole.parameters(), strict=True))
+
+
+def test_steps_remember_which_channels_of_the_first_network_stayed(dense: FaceNet) -> None:
+    profile = device(dense.spec, by_width)
+    target = 0.5 * predicted_ms(profile, dense.spec)
+    way = halfway(dense, profile, target, torch.rand(2, 3, 112, 96) * 2 - 1, steps=3)
+    found = prune_to_latency(way.model, profile, target, way.losses, origin=way.origin)
+    shallow = drop_blocks(dense, found.report.blocks_removed)
+    first = {group.name: found.origin.name(group.name) for group in groups(shallow.spec)}
+    again = shrink(shallow, {name: found.origin.kept[whole] for name, whole in first.items()})
+    assert again.spec == found.model.spec and len(found.report.blocks_removed) < len(removable(dense.spec))
+    for name, tensor in found.model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
 
 
 def test_steps_never_cut_below_the_first_networks_floor(dense: FaceNet) -> None:
