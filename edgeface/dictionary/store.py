@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from edgeface.models.tensor_file import read_tensors, write_tensors
+from edgeface.training.run_file import refuse_differences
 from edgeface.training.run_folder import LOG_NAME, MODEL_NAME, RUN_NAME, STATE_NAME, claim_folder
 from edgeface.training.run_settings import differing
-from edgeface_runtime.errors import ArtefactError, InputError
+from edgeface_runtime.errors import ArtefactError
 from edgeface_runtime.files import write_json
 
 __all__ = [
@@ -102,11 +103,7 @@ def claim(folder: Path, identity: Identity, resume: bool) -> None:
         old = Identity(**data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
         raise ArtefactError(f"{path} is damaged or of another run ({exc}): start a new run") from exc
-    found = old.differences(identity)
-    if found:
-        raise InputError(
-            f"cannot resume {folder}: it was made with {'; '.join(found)}: use the same, or another --out"
-        )
+    refuse_differences(folder, old.differences(identity))
 
 
 def save_finished(folder: Path, identity: Identity, finished: dict[str, Finished], mean: Tensor) -> None:

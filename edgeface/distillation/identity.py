@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeface.distillation.settings import DistillSettings
 from edgeface.models import ArchSpec, load_checkpoint
 from edgeface.models.digest import weights_digest
-from edgeface.training.run_folder import RUN_NAME
-from edgeface_runtime.errors import ArtefactError, InputError
-from edgeface_runtime.files import write_json
+from edgeface.training.run_file import RunFile, refuse_differences
 
-__all__ = ["DistillRun", "read_run", "write_run"]
-
-FORMAT, VERSION = "edgeface-distillation-run", 1
+__all__ = ["RUN", "DistillRun"]
 
 
 @dataclass(frozen=True)
@@ -71,30 +67,10 @@ class DistillRun:
         for name in ("data", "teacher", "start"):
             if getattr(self, f"{name}_digest") != getattr(other, f"{name}_digest"):
                 found.append(f"{name} {getattr(self, name)}, now {getattr(other, name)}")
-        if found:
-            raise InputError(
-                f"cannot resume {folder}: it was made with {'; '.join(found)}: "
-                "use the same, or another --out for a new run"
-            )
+        refuse_differences(folder, found)
 
 
-def write_run(folder: Path, run: DistillRun) -> None:
-    """Write `run.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = {"format": FORMAT, "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
-    write_json(folder / RUN_NAME, data)
-
-
-def read_run(folder: Path) -> DistillRun:
-    """Read `run.json`; raises ArtefactError if it is damaged, of another version, or of another kind of run."""
-    path = folder / RUN_NAME
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("format") != FORMAT or data.pop("version") != VERSION:
-            raise ValueError("not a distillation of this version")
-        return DistillRun(**{**data, "settings": DistillSettings.from_dict(data["settings"])})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise ArtefactError(f"{path} is damaged or of another kind ({exc}): start a new run") from exc
+RUN = RunFile("edgeface-distillation-run", 1, DistillRun, DistillSettings)
 
 
 def _sha(*parts: str) -> str:

@@ -21,7 +21,7 @@ from edgeface.data.faces import load_faces
 from edgeface.data.folders import Skipped, scan
 from edgeface.distillation.answers import CachedTeacher
 from edgeface.distillation.covers import draw_covers
-from edgeface.distillation.identity import DistillRun, read_run, write_run
+from edgeface.distillation.identity import RUN, DistillRun
 from edgeface.distillation.settings import DistillSettings
 from edgeface.distillation.step import Distiller
 from edgeface.distillation.teacher import Teacher
@@ -107,7 +107,7 @@ def distill(
         crops, people, digests, skipped = _read(settings, data, monitor)
         run = DistillRun.of(settings, people, digests, teacher.name, weights_digest(taught), init, mask, patterns)
         if resume:
-            read_run(out).refuse_other(run, out)
+            RUN.read(out).refuse_other(run, out)
         student, meta = start_network(init, mask, settings.seed, patterns)
         held = np.arange(len(crops)) % max(1, round(1 / settings.held_out)) == 0 if settings.held_out else None
         faces, rest = (crops, None) if held is None else (crops[~held], crops[held])
@@ -135,7 +135,7 @@ def distill(
             _to_device(job.optimizer, device)
             job.done, away = int(header["steps"]), float(header["away"])
         if not resume:
-            write_run(out, run)
+            RUN.write(out, run)
         log = RunLog(out / LOG_NAME)
         log.write(
             "start",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.segmentation.settings import SegmentSettings
-from edgeface.training.run_folder import RUN_NAME
+from edgeface.training.run_file import RunFile, refuse_differences
 from edgeface.training.state_file import StateFormat
-from edgeface_runtime.errors import ArtefactError, InputError
-from edgeface_runtime.files import write_json
+from edgeface_runtime.errors import ArtefactError
 
-__all__ = ["MODEL_NAME", "SegmentRun", "SegmentState", "load_state", "read_run", "save_state", "write_run"]
+__all__ = ["MODEL_NAME", "RUN", "SegmentRun", "SegmentState", "load_state", "save_state"]
 
 MODEL_NAME = "segmenter.safetensors"
-FORMAT, VERSION = "edgeface-segmenter-run", 1
 MEMORY = ("momentum_buffer", "step", "exp_avg", "exp_avg_sq")
 """What SGD and AdamW keep of a parameter."""
 STATE = StateFormat(
@@ -52,11 +50,10 @@ class SegmentRun:
             found.append(f"data {self.data}, now {other.data}")
         if self.start_digest != other.start_digest:
             found.append(f"start {self.start}, now {other.start}")
-        if found:
-            raise InputError(
-                f"cannot resume {folder}: it was made with {'; '.join(found)}: "
-                "use the same, or another --out for a new run"
-            )
+        refuse_differences(folder, found)
+
+
+RUN = RunFile("edgeface-segmenter-run", 1, SegmentRun, SegmentSettings)
 
 
 @dataclass(frozen=True)
@@ -77,24 +74,6 @@ class SegmentState:
             ArtefactError: they do not fit.
         """
         STATE.restore(self.tensors, model, optimizer)
-
-
-def write_run(folder: Path, run: SegmentRun) -> None:
-    """Write `run.json`."""
-    data = {"format": FORMAT, "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
-    write_json(folder / RUN_NAME, data)
-
-
-def read_run(folder: Path) -> SegmentRun:
-    """Read `run.json`; raises ArtefactError if it is damaged, of another version, or of another stage."""
-    path = folder / RUN_NAME
-    try:
-        data = json.loads(path.read_text())
-        if data.pop("format") != FORMAT or data.pop("version") != VERSION:
-            raise ValueError("not a segmenter's run of this version")
-        return SegmentRun(**{**data, "settings": SegmentSettings.from_dict(data["settings"])})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise ArtefactError(f"{path} is damaged or of another kind ({exc}): start a new run") from exc
 
 
 def save_state(

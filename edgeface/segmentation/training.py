@@ -27,7 +27,7 @@ from edgeface.models.segmenter import (
 from edgeface.segmentation.dataset import SegmentDataset, split_people
 from edgeface.segmentation.job import SegmentJob
 from edgeface.segmentation.settings import SegmentSettings
-from edgeface.segmentation.state import MODEL_NAME, SegmentRun, load_state, read_run, write_run
+from edgeface.segmentation.state import MODEL_NAME, RUN, SegmentRun, load_state
 from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.distributed import ranks_from_environment
 from edgeface.training.log import Monitor, RunLog
@@ -110,7 +110,7 @@ def train_segmenter(
         origin = ("new", "") if start is None else (start.name, weights_digest(model))
         run = SegmentRun(settings, faces.folder.name, faces.digest, *origin)
         if resume:
-            old = read_run(out)
+            old = RUN.read(out)
             old.refuse_other(run, out)
         state = load_state(out / STATE_NAME, run) if resume else None
         precision = choose_precision(settings.precision, device)
@@ -126,7 +126,7 @@ def train_segmenter(
             faces, train, settings.seed, occlusion, label=settings.label, augment=augment, jitter=settings.jitter
         )
         if not resume:
-            write_run(out, run)
+            RUN.write(out, run)
         log = RunLog(out / LOG_NAME)
         log.rewind(len(state.losses) if state else 0)
         cost = count_segmenter(model.spec)

@@ -25,7 +25,7 @@ from edgeface.training.margin import MARGINS, MarginSoftmax
 from edgeface.training.run_folder import LOG_NAME, STATE_NAME, claim_folder
 from edgeface.training.settings import TrainSettings
 from edgeface.training.start import is_trained, start_margin, start_network
-from edgeface.training.state import Run, load_state, read_run, read_spec, write_run
+from edgeface.training.state import RUN, Run, load_state, read_run, read_spec
 from edgeface.training.step import TrainStep
 from edgeface_calibration.landmarks import LANDMARKS_NAME
 from edgeface_runtime.errors import InputError
@@ -141,7 +141,7 @@ def _prepare(
         for left in out.glob(".*.part"):
             left.unlink()
         if not resume:
-            write_run(out, identity)
+            RUN.write(out, identity)
     log.rewind(state.epochs if state else 0)
     cost = count(model.spec)
     described = {

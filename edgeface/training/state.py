@@ -16,15 +16,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from edgeface.models import ArchSpec, CheckpointMeta
-from edgeface.training.run_folder import RUN_NAME
+from edgeface.training.run_file import RunFile, refuse_differences
 from edgeface.training.settings import TrainSettings
 from edgeface.training.state_file import StateFormat
-from edgeface_runtime.errors import ArtefactError, InputError
-from edgeface_runtime.files import write_json
+from edgeface_runtime.errors import ArtefactError
 
-__all__ = ["Run", "State", "load_state", "read_class_weights", "read_run", "read_spec", "save_state", "write_run"]
+__all__ = ["RUN", "Run", "State", "load_state", "read_class_weights", "read_run", "read_spec", "save_state"]
 
-FORMAT, VERSION = "edgeface-run", 1
 STATE = StateFormat("edgeface-training-state", 1, "training", "architecture", memory={"momentum_buffer": "momentum."})
 
 
@@ -59,11 +57,15 @@ class Run:
             found.append(f"start {self.start}, now {same if other.start == self.start else other.start}")
         if self.world != other.world:
             found.append(f"{self.world} processes, now {other.world}")
-        if found:
-            raise InputError(
-                f"cannot resume {folder}: it was made with {'; '.join(found)}: "
-                "use the same, or another --out (and --from) for a new run"
-            )
+        refuse_differences(folder, found, "--out (and --from)")
+
+
+RUN = RunFile("edgeface-run", 1, Run, TrainSettings)
+
+
+def read_run(folder: Path) -> Run:
+    """What a training's folder says of it; raises as `RunFile.read`."""
+    return RUN.read(folder)
 
 
 @dataclass(frozen=True)
@@ -82,23 +84,6 @@ class State:
     def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put weights and momentum back."""
         STATE.restore(self.tensors, module, optimizer)
-
-
-def write_run(folder: Path, run: Run) -> None:
-    """Write `run.json`."""
-    data = {"format": FORMAT, "version": VERSION, **asdict(run), "settings": run.settings.to_dict()}
-    write_json(folder / RUN_NAME, data)
-
-
-def read_run(folder: Path) -> Run:
-    """Read `run.json`; raises ArtefactError if it is damaged or of another version."""
-    try:
-        data = json.loads((folder / RUN_NAME).read_text())
-        if data.pop("format") != FORMAT or data.pop("version") != VERSION:
-            raise ValueError("another format or version")
-        return Run(**{**data, "settings": TrainSettings.from_dict(data["settings"])})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise ArtefactError(f"{folder / RUN_NAME} is damaged or of another version ({exc}): start a new run") from exc
 
 
 def save_state(
