@@ -100,7 +100,16 @@ def compare(args: argparse.Namespace) -> None:
         export_onnx(uniform, args.out / f"uniform-{ratio:g}.onnx")
         target, tries = predicted_ms(profile, uniform.spec), []
         how = {"method": args.method, "keep_blocks": args.keep_blocks}
-        way = halfway(source.model, profile, target, faces, steps=args.steps, first=losses, **how)
+        way = halfway(
+            source.model,
+            profile,
+            target,
+            faces,
+            steps=args.steps,
+            first=losses,
+            refit=seen if len(seen) else None,
+            **how,
+        )
         best: tuple[LatencyPruned, dict[str, Latency]] | None = None
         for number in range(TRIES):
             aware = prune_to_latency(way.model, profile, target, way.losses, origin=way.origin, **how)

@@ -34,6 +34,7 @@ __all__ = [
 
 FORMAT = "edgeface-device-profile"
 VERSION = 1
+CLOCKS = ("wall", "cpu")
 Part = tuple[str, tuple[int, ...]]
 """A unit's key and its widths."""
 
@@ -174,7 +175,7 @@ def write_profile(path: Path, profile: DeviceProfile) -> None:
     write_json(path, profile.to_dict(), allow_nan=False)
 
 
-def read_profile(path: Path, expect: Mapping[str, Any] | None = None) -> DeviceProfile:
+def read_profile(path: Path | str, expect: Mapping[str, Any] | None = None) -> DeviceProfile:
     """Read a profile.
 
     Args:
@@ -184,20 +185,23 @@ def read_profile(path: Path, expect: Mapping[str, Any] | None = None) -> DeviceP
         InputError: there is no such file, or it was made under other conditions.
         ArtefactError: it is damaged, no device profile, or too new.
     """
+    path = Path(path)
     try:
         data = json.loads(require_file(path, "device profile").read_text(encoding="utf-8"))
     except (ValueError, OSError) as exc:
         raise ArtefactError(f"{path} is a damaged device profile ({exc}): make it again") from exc
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ArtefactError(f"{path} is no device profile: make one with edgeface profile")
-    if data.get("version") != VERSION:
-        raise ArtefactError(
-            f"{path} has device profile version {data.get('version')}, not {VERSION}: upgrade edgeface"
-        )
+    version = data.get("version")
+    if version != VERSION:
+        cure = "upgrade edgeface" if isinstance(version, int) and version > VERSION else "make it again"
+        raise ArtefactError(f"{path} has device profile version {version}, not {VERSION}: {cure}")
     try:
         profile = _profile(data)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise ArtefactError(f"{path} is a damaged device profile ({exc}): make it again") from exc
+        # What Python says of a wrong type is of no use to a reader.
+        why = f"no {exc}" if isinstance(exc, KeyError) else exc if type(exc) is ValueError else "of another layout"
+        raise ArtefactError(f"{path} is a damaged device profile ({why}): make it again") from exc
     for name, wanted in (expect or {}).items():
         if (found := getattr(profile.conditions, name)) != wanted:
             raise InputError(f"{path} was measured with {name} {found}, not {wanted}: profile that one")
@@ -216,6 +220,8 @@ def _profile(data: dict[str, Any]) -> DeviceProfile:
         ran_on=dict(data["ran_on"]),
         clock=str(data["clock"]),
     )
+    if data["clock"] not in CLOCKS or not isinstance(data["network"], str):
+        raise ValueError("its clock or network is unknown")
     if not (found.units and math.isfinite(found.factor + found.offset_ms) and found.factor > 0):
         raise ValueError("it has no units, or no scale")
     return found
@@ -226,8 +232,8 @@ def _unit(key: str, data: dict[str, Any]) -> UnitCost:
     ms, iqr = (tuple(float(value) for value in data[name]) for name in ("ms", "iqr_ms"))
     if not all(axis and all(a < b for a, b in itertools.pairwise(axis)) for axis in axes):
         raise ValueError(f"{key}: widths do not ascend")
-    if len(ms) != math.prod(map(len, axes)) or len(iqr) != len(ms) or not all(map(math.isfinite, ms)):
-        raise ValueError(f"{key}: latencies do not fit its widths")
+    if len(ms) != math.prod(map(len, axes)) or len(iqr) != len(ms) or not all(0 <= value < math.inf for value in ms):
+        raise ValueError(f"{key}: latencies do not fit its widths, or are below 0")
     return UnitCost(axes, ms, iqr)
 
 

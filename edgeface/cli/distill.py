@@ -33,7 +33,7 @@ def distill(
     covered: Annotated[
         float, typer.Option(help="Share that the student sees covered and the teacher clean; 0: a clean training.")
     ] = 0.0,
-    kind: Annotated[str, typer.Option(help="Occluders, in turn.")] = "mix",
+    kind: Annotated[str | None, typer.Option(help="Occluders, in turn; default: mix.")] = None,
     batch: Annotated[int, typer.Option(help="Faces a step.")] = 64,
     lr: Annotated[float, typer.Option(help="Highest rate of AdamW.")] = 3e-3,
     seed: Annotated[int, typer.Option(help="First weights, views, occluders.")] = 0,
@@ -63,6 +63,8 @@ def distill(
         raise InputError(
             "--arch and --width are for new networks: the checkpoint of --from has its own, leave them out"
         )
+    if kind is not None and not covered:
+        raise InputError("--kind says what covers faces: give their share with --covered .667")
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes is {minutes:g}: give more than 0")
     try:
@@ -71,7 +73,7 @@ def distill(
             batch=batch,
             lr=lr,
             covered_part=covered,
-            kinds=words(kind),
+            kinds=words(kind or "mix"),
             seed=seed,
             precision=precision,
             device=device,

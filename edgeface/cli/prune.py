@@ -101,6 +101,8 @@ def prune(
     if sample:
         what = " and ".join(word for word, used in (("ranking", ranked), ("sensitivity", measured)) if used)
         output.note(f"{what} on {len(sample.crops)} {sample.source}")
+    if refit:
+        output.note(f"refitting on {len(refit.crops)} {refit.source}")
     total = times * len(groups(source.model.spec)) if measured else 0
     total += len(list(parts(source.model))) + 1 if refit else 0
     with steps("refitting" if refit else "sensitivity", total, quiet) as advance:
@@ -123,8 +125,14 @@ def prune(
             f"ratio {ratio:g} cannot be met in multiples of {round_to}, {report.achieved:.3f} was: "
             "a smaller --round-to comes nearer"
         )
-    output.data({"checkpoint": str(out), **report.to_dict()})
-    how = (report.method, report.allocation, *([f"{times} steps"] if times > 1 else []))
+    refitted = len(refit.crops) if refit else 0
+    output.data({"checkpoint": str(out), **report.to_dict(), "refitted": refitted})
+    how = (
+        report.method,
+        report.allocation,
+        *([f"{times} steps"] if times > 1 else []),
+        *([f"refitted on {refitted} faces"] if refitted else []),
+    )
     output.table(
         f"ratio {report.requested:g} requested, {report.achieved:.3f} achieved ({', '.join(how)})",
         ("group", "before", "after", "sensitivity"),

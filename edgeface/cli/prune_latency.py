@@ -46,8 +46,11 @@ def refuse_both(
     """
     from edgeface_runtime.errors import InputError
 
-    if (ratio is None) == (target is None):
+    if ratio is None and target is None:
         raise InputError("give --ratio, or --target-latency with --device-profile")
+    if ratio is not None and (target is not None or profile is not None):
+        other = "--device-profile" if target is None else "--target-latency"
+        raise InputError(f"--ratio and {other} contradict each other: leave one out")
     if (target is None) != (profile is None):
         missing = "--device-profile (made by edgeface profile)" if profile is None else "--target-latency"
         raise InputError(f"{missing} is missing: a latency is met by a profile of the device")
@@ -103,8 +106,10 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     sample = sample_faces(asked.data, asked.faces, size=spec.input_size)
     refit = sample_faces(asked.data, asked.reconstruct, size=spec.input_size) if asked.reconstruct else None
     output.note(f"losses on {len(sample.crops)} {sample.source}")
-    total = STEPS * loss_steps(source.model) + (len(list(parts(source.model))) + 1 if refit else 0)
-    with steps("refitting" if refit else "losses", total, output.quiet) as advance:
+    if refit:
+        output.note(f"refitting on {len(refit.crops)} {refit.source}")
+    total = STEPS * (loss_steps(source.model) + (len(list(parts(source.model))) + 1 if refit else 0))
+    with steps("losses and refitting" if refit else "losses", total, output.quiet) as advance:
         report = prune_checkpoint_to_latency(
             source,
             profile,
@@ -119,8 +124,17 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             progress=advance,
         )
     output.wrote(asked.out)
+    refitted = len(refit.crops) if refit else 0
     error = None if profile.error is None else round(profile.error, 4)
-    output.data({"checkpoint": str(asked.out), "removed": True, "profile_error": error, **report.to_dict()})
+    output.data(
+        {
+            "checkpoint": str(asked.out),
+            "removed": True,
+            "profile_error": error,
+            **report.to_dict(),
+            "refitted": refitted,
+        }
+    )
     _show(output, report)
     on = profile.conditions
     threads = f"{on.threads} threads" if on.threads != 1 else "1 thread"

@@ -27,4 +27,4 @@ def check_cache(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as exc:
-        raise cannot_write(folder, exc) from exc
+        raise InputError(f"--cache {folder}: {cannot_write(folder, exc)}: name another") from exc

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from edgeface_runtime.files import atomic_path
 
 __all__ = ["CachedTeacher"]
 
-VERSION = 1
+FORMAT = "edgeface-answers-1"
 
 
 class CachedTeacher:
@@ -40,7 +42,7 @@ class CachedTeacher:
         self.notes: list[str] = []
         """What went wrong in the folder, a line each."""
         self._teacher, self._folder = teacher, folder
-        facts = [VERSION, weights_digest(teacher.model), teacher.precision, device.type, torch.__version__]
+        facts = [1, weights_digest(teacher.model), teacher.precision, device.type, torch.__version__]
         if device.type == "cpu":
             facts.append(torch.get_num_threads())
         self._facts = json.dumps(facts).encode()
@@ -50,7 +52,7 @@ class CachedTeacher:
         pixels = faces.contiguous().cpu().numpy()
         key = hashlib.sha256(self._facts + str(pixels.shape).encode())
         key.update(pixels.data)
-        file = self._folder / f"{key.hexdigest()}.npy"
+        file = self._folder / f"{key.hexdigest()}.npz"
         answer = self._read(file, len(faces))
         if answer is None:
             answer = self._teacher.answer(faces)
@@ -64,10 +66,11 @@ class CachedTeacher:
             return None
         shape = (count, self._teacher.turn.shape[0])
         try:
-            found = np.load(file, allow_pickle=False)
-            if found.shape != shape or found.dtype != np.float32 or not np.isfinite(found).all():
+            with np.load(file, allow_pickle=False) as data:  # a zip: its checksums are compared
+                found, kind = data["answer"], str(data["format"])
+            if kind != FORMAT or found.shape != shape or found.dtype != np.float32 or not np.isfinite(found).all():
                 raise ValueError("not a batch's answers")
-        except (OSError, ValueError, EOFError, MemoryError):
+        except (OSError, ValueError, LookupError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
             self.notes.append(f"{file} is damaged or holds no answers: made anew")
             return None
         return torch.from_numpy(found)
@@ -75,7 +78,7 @@ class CachedTeacher:
     def _write(self, file: Path, answer: Tensor) -> None:
         try:
             with atomic_path(file) as temporary, temporary.open("wb") as stream:
-                np.save(stream, answer.cpu().numpy(), allow_pickle=False)
+                np.savez(stream, allow_pickle=False, format=np.array(FORMAT), answer=answer.cpu().numpy())
             self.put += len(answer)
         except InputError as exc:  # the run goes on without
             note = f"answers are not kept: {exc}"

@@ -34,6 +34,7 @@ from edgeface.training.start import start_network
 from edgeface.training.state_file import StateFormat
 from edgeface.training.step import to_input
 from edgeface_runtime.errors import GateError, InputError
+from edgeface_runtime.patterns import PATTERN_GRIDS
 
 __all__ = ["DistillResult", "distill"]
 
@@ -96,6 +97,10 @@ def distill(
         GateError: the loss is not a number any more; the last finished round is kept.
     """
     begun = time.perf_counter()
+    if patterns and patterns not in PATTERN_GRIDS:
+        raise InputError(f"--patterns must be 0 or one of {', '.join(map(str, PATTERN_GRIDS))}, got {patterns}")
+    if patterns and not settings.covered_part:
+        raise InputError("--patterns needs covered faces: add --covered .667")
     if cache is not None:
         check_cache(cache)
     claim_folder(out, resume, "distilled")

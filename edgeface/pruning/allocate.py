@@ -36,21 +36,30 @@ def check_allocation(name: str) -> None:
         raise InputError(f"unknown --allocation {name!r}: choose one of {', '.join(ALLOCATIONS)}")
 
 
-def allocate(parts: list[Group], ratio: float, round_to: int, sensitivity: dict[str, float] | None) -> dict[str, int]:
+def allocate(
+    parts: list[Group],
+    ratio: float,
+    round_to: int,
+    sensitivity: dict[str, float] | None,
+    whole: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Width of every group after pruning, by sensitivity or uniformly.
 
     Args:
         parts: all groups of the network.
-        ratio: R in [0, 0.9]: share of convolution filters to remove.
+        ratio: R in [0, 0.9]: share of the whole network's convolution filters that is gone in the end.
         round_to: widths become multiples of this (a group narrower than it keeps its width).
         sensitivity: from `edgeface.pruning.sensitivity`; None gives every group the same ratio.
+        whole: widths of the groups before any pruning, which shares are of. Default: the network is whole.
 
     Raises:
         InputError: the ratio or the multiple is out of range.
     """
-    pace = _pace(parts, sensitivity)
+    pace, first = _pace(parts, sensitivity), _first(parts, whole)
     # The next multiple leaves the group that is furthest behind its own pace.
-    return _walk(parts, ratio, round_to, lambda part, _, width: (1 - width / part.width) / pace[part.name])
+    return _walk(
+        parts, ratio, round_to, lambda part, _, width: (1 - width / first[part.name]) / pace[part.name], first
+    )
 
 
 def allocate_global(
@@ -70,25 +79,24 @@ def allocate_global(
     Args:
         scores: (width,) of every group, 0 or more, larger = kept.
         one_unit: scores of different groups are in one unit.
-        whole: widths of the groups before any pruning; a group never loses more than MAX_RATIO of its own. Default:
-            the network is whole.
+        whole: as in `allocate`; a group never loses more than MAX_RATIO of its own.
 
     Raises:
         InputError: the ratio or the multiple is out of range.
     """
-    lost = {}
-    """Group -> what its n lowest channels score together, for n = 0 to all."""
+    first, lost = _first(parts, whole), {}
+    """Widths at first; group -> what its n lowest channels score together, for n = 0 to all."""
     for part in parts:
         own = scores[part.name].double().sort().values
         own = own / (len(part.convs) if one_unit else own.mean().clamp_min(1e-12))
         lost[part.name] = [0.0, *own.cumsum(0).tolist()]
 
     def cost(part: Group, now: int, width: int) -> float:
-        if width < (1 - MAX_RATIO) * (whole or {}).get(part.name, part.width):
+        if width < (1 - MAX_RATIO) * first[part.name]:
             return math.inf
         return (lost[part.name][part.width - width] - lost[part.name][part.width - now]) / (now - width)
 
-    return _walk(parts, ratio, round_to, cost)
+    return _walk(parts, ratio, round_to, cost, first)
 
 
 def achieved_ratio(parts: list[Group], widths: dict[str, int]) -> float:
@@ -96,8 +104,16 @@ def achieved_ratio(parts: list[Group], widths: dict[str, int]) -> float:
     return 1 - sum(widths[part.name] * len(part.convs) for part in parts) / sum(part.filters for part in parts)
 
 
+def _first(parts: list[Group], whole: Mapping[str, int] | None) -> Mapping[str, int]:
+    return whole or {part.name: part.width for part in parts}
+
+
 def _walk(
-    parts: list[Group], ratio: float, round_to: int, cost: Callable[[Group, int, int], float]
+    parts: list[Group],
+    ratio: float,
+    round_to: int,
+    cost: Callable[[Group, int, int], float],
+    first: Mapping[str, int],
 ) -> dict[str, int]:
     """Take the step of least cost(group, width, next smaller width) until the ratio is met; infinite ones never."""
     if not (math.isfinite(ratio) and 0 <= ratio <= MAX_RATIO):
@@ -105,7 +121,7 @@ def _walk(
     if round_to < 1:
         raise InputError(f"--round-to must be at least 1, got {round_to}")
     widths = {part.name: part.width for part in parts}
-    left = total = sum(part.filters for part in parts)
+    left, total = sum(part.filters for part in parts), sum(first[part.name] * len(part.convs) for part in parts)
     while True:
         options = [(part, _smaller(widths[part.name], round_to)) for part in parts]
         steps = [(cost(part, widths[part.name], width), part, width) for part, width in options if width]

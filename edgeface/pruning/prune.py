@@ -24,6 +24,9 @@ from edgeface_runtime.errors import InputError
 __all__ = ["GroupReport", "PruneReport", "Pruned", "check_settings", "kept_channels", "prune", "shrink"]
 
 
+MAX_STEPS = 100
+
+
 @dataclass(frozen=True)
 class GroupReport:
     """What happened to one group."""
@@ -80,7 +83,8 @@ def prune(
     Args:
         method: how channels are ranked, one of `edgeface.pruning.METHODS`.
         allocation: how the ratio is shared out; None: sensitivity where there are faces, else uniform.
-        steps: remove an equal share of filters each time, ranking and measuring again on the smaller network between.
+        steps: remove an equal share of filters each time, ranking and measuring again on the smaller network between;
+            1 to MAX_STEPS.
         faces: (N, 3, H, W) float in [-1, 1], for the sensitivity and for methods that measure.
         progress: called with each group's name as its sensitivity is known, in every step.
 
@@ -98,9 +102,7 @@ def prune(
     kept = {name: torch.arange(width) for name, width in widths.items()}
     smaller, first = model.eval(), None
     for step in range(1, steps + 1):
-        parts = groups(smaller.spec)
-        left = (1 - ratio * step / steps) * sum(part.filters for part in whole)
-        share = max(0.0, 1 - left / sum(part.filters for part in parts))  # the step before may have gone too far
+        parts, share = groups(smaller.spec), ratio * step / steps
         scores = {part.name: rank(smaller, part) for part in parts}
         if allocation == "global":
             now = allocate_global(parts, share, round_to, scores, find_method(method).one_unit, widths)
@@ -108,7 +110,7 @@ def prune(
             measured = None
             if allocation == "sensitivity" and faces is not None and ratio > 0:
                 measured = sensitivity(smaller, faces, rank, progress=progress)
-            now, first = allocate(parts, share, round_to, measured), first or measured
+            now, first = allocate(parts, share, round_to, measured, widths), first or measured
         stay = {name: kept_channels(values, now[name]) for name, values in scores.items()}
         kept = {name: kept[name][indices] for name, indices in stay.items()}
         smaller = shrink(smaller, stay)
@@ -132,8 +134,8 @@ def check_settings(method: str, allocation: str, steps: int) -> None:
     """Raise InputError where a method or an allocation is unknown, or there is no step."""
     find_method(method)
     check_allocation(allocation)
-    if steps < 1:
-        raise InputError(f"--steps must be at least 1, got {steps}")
+    if not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"--steps must lie between 1 and {MAX_STEPS}, got {steps}")
 
 
 def kept_channels(scores: Tensor, width: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from edgeface_runtime.bundle import Bundle
 
 __all__ = ["count_filters", "precisions_there", "pruning_method"]
+
+TO_LATENCY = re.compile(
+    r"pruned: (to [^(]+) \(.*?\), ratio [\d.]+(?:, without [^,]+)?, (\w+), losses on .*?(?:, (refitted on .+))?$"
+)
 
 
 def precisions_there(bundle: Bundle, settings: BenchmarkSettings, skip: Callable[[str], None]) -> list[str]:
@@ -40,10 +45,18 @@ def precisions_there(bundle: Bundle, settings: BenchmarkSettings, skip: Callable
 
 
 def pruning_method(history: Any) -> str:
-    """How a network was pruned at last: of `pruned: ratio .5 requested, .4994 achieved, l1, uniform` the end."""
+    """How a network was pruned at last: of `pruned: ratio .5 requested, .4994 achieved, l1, uniform` the end.
+
+    Of `pruned: to 4 ms (3.9 predicted ...), ratio .3, l1, losses on ..., refitted on ...` it is
+    `to 4 ms, l1, refitted on ...`.
+    """
     steps = [str(step) for step in history] if isinstance(history, list | tuple) else []
     pruned = [step for step in steps if step.startswith("pruned:")]
-    return pruned[-1].partition("achieved, ")[2] if pruned else ""
+    if not pruned:
+        return ""
+    if to_latency := TO_LATENCY.match(pruned[-1]):
+        return ", ".join(part for part in to_latency.groups() if part)
+    return pruned[-1].partition("achieved, ")[2]
 
 
 def count_filters(arch: Mapping[str, Any]) -> int | None:

@@ -196,7 +196,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return _build(path.stem, data)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        kind = "" if type(exc) is ValueError else f"{type(exc).__name__} "
+        kind = "" if type(exc) is ValueError else "no " if type(exc) is KeyError else f"{type(exc).__name__} "
         raise InputError(f"{path} is not a recipe: {kind}{exc}") from exc
 
 

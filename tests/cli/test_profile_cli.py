@@ -97,7 +97,7 @@ def test_what_is_left_can_be_refitted(dense: Path, known: Path, tmp_path: Path, 
     done = cli("prune", dense, *flags, "--out", refitted, "--reconstruct", 16, "--json")
     assert done.code == 0 and len(done.data["blocks_removed"]) == 2, done.err
     one, other = load_checkpoint(cut), load_checkpoint(refitted)
-    assert one.model.spec == other.model.spec and "refitted on 16 faces" in other.meta.history[-1]
+    assert "refitted on 16 faces" in other.meta.history[-1] and "refitted" not in one.meta.history[-1]
     assert weights_digest(one.model) != weights_digest(other.model)
 
 
@@ -119,9 +119,12 @@ def test_a_target_that_is_met_changes_nothing(dense: Path, known: Path, tmp_path
     ("words", "message"),
     [
         ("prune {dense} --out {new}", "give --ratio, or --target-latency with --device-profile"),
-        ("prune {dense} --out {new} --ratio .5 --target-latency 4", "give --ratio, or --target-latency"),
+        (
+            "prune {dense} --out {new} --ratio .5 --target-latency 4",
+            "--ratio and --target-latency contradict each other",
+        ),
         ("prune {dense} --out {new} --target-latency 4", "--device-profile (made by edgeface profile) is missing"),
-        ("prune {dense} --out {new} --ratio .5 --device-profile {known}", "--target-latency is missing"),
+        ("prune {dense} --out {new} --ratio .5 --device-profile {known}", "--ratio and --device-profile contradict"),
         (
             "prune {dense} --out {new} --target-latency 4 --device-profile {known} --uniform",
             "--uniform goes with",
@@ -130,6 +133,7 @@ def test_a_target_that_is_met_changes_nothing(dense: Path, known: Path, tmp_path
             "prune {dense} --out {new} --target-latency 4 --device-profile {known} --reconstruct 64",
             "refits on real faces: give them with --data",
         ),
+        ("prune {dense} --out {new}.onnx --ratio .5", "a checkpoint's name ends in .safetensors"),
         ("prune {dense} --out {new} --ratio .5 --keep-blocks", "--keep-blocks goes with --target-latency"),
         ("prune {dense} --out {new} --target-latency fast --device-profile {known}", "a time such as 4ms or 800us"),
         ("prune {dense} --out {new} --target-latency -4 --device-profile {known}", "a time such as 4ms or 800us"),
@@ -146,7 +150,7 @@ def test_a_target_that_is_met_changes_nothing(dense: Path, known: Path, tmp_path
         ("profile {folder} --out {new}", "index of block graphs not found"),
         ("profile {folder} --out {new} --precision fp16", "--precision is for networks"),
         ("profile {known} --out {new}", "known.json"),
-        ("profile {dense} --out {known} --rounds 1", "--rounds at least 3"),
+        ("profile {dense} --out {known} --rounds 1", "--rounds must be at least 3, got 1"),
         ("profile {dense} --out {dense}", "exists and is no device profile"),
         ("profile {dense} --out {new} --clock cpu --threads 2", "--clock cpu is the time of one thread"),
         ("profile {dense} --out {new} --backend tpu", "unknown backend 'tpu'"),

@@ -11,6 +11,7 @@ import torch
 
 from edgeface.data.synthetic import synth_face
 from edgeface.distillation import CachedTeacher, DistillSettings, Teacher, distill, draw_covers
+from edgeface.distillation.answers import FORMAT
 from edgeface.distillation.views import make_views
 from edgeface.models import build_spec, load_checkpoint
 from edgeface.models.digest import weights_digest
@@ -59,16 +60,29 @@ def test_what_is_other_is_not_taken(teacher: Path, tmp_path: Path) -> None:
     assert not torch.equal(other(views), answer) and (other.taken, other.put) == (0, 3)
 
 
-@pytest.mark.parametrize("wrong", [b"", b"no numbers", "shape", "nan"])
+def answer_bytes(file: Path) -> bytes:
+    with np.load(file) as data:
+        values: bytes = data["answer"].tobytes()
+    return values
+
+
+@pytest.mark.parametrize("wrong", [b"", b"no numbers", "shape", "nan", "flip", "other"])
 def test_a_damaged_answer_is_made_anew_and_said(teacher: Path, tmp_path: Path, wrong: bytes | str) -> None:
     model, views = load_checkpoint(teacher).model, torch.rand(2, 3, 112, 96) * 2 - 1
     answer = CachedTeacher(Teacher(model, 32), tmp_path, torch.device("cpu"))(views)
     (file,) = tmp_path.iterdir()
     if isinstance(wrong, bytes):
         file.write_bytes(wrong)
+    elif wrong == "flip":
+        data = bytearray(file.read_bytes())
+        data[data.index(answer_bytes(file)[:16])] ^= 1
+        file.write_bytes(data)
+    elif wrong == "other":
+        np.savez(file, answer=np.zeros((2, 16), np.float32))
     else:
         shape = (2, 16) if wrong == "nan" else (3, 16)
-        np.save(file, np.full(shape, np.nan if wrong == "nan" else 0, np.float32))
+        values = np.full(shape, np.nan if wrong == "nan" else 0, np.float32)
+        np.savez(file, format=np.array(FORMAT), answer=values)
     kept = CachedTeacher(Teacher(model, 32), tmp_path, torch.device("cpu"))
     assert torch.equal(kept(views), answer) and kept.taken == 0 and "made anew" in kept.notes[0]
     assert torch.equal(kept(views), answer) and kept.taken == 2 and len(kept.notes) == 1

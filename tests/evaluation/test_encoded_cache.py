@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgeface.evaluation import Occlusion, evaluate_identify, evaluate_pairs
-from edgeface.evaluation.encoded_cache import CachedMatcher, check_cache, network_facts
+from edgeface.evaluation.encoded_cache import CachedMatcher, network_facts
 from edgeface.evaluation.masked import DictionaryMatcher, Parts, exact_look
 from edgeface.evaluation.matching import PlainMatcher
 from edgeface.evaluation.pictures import Pictures
@@ -217,19 +217,6 @@ def test_what_cannot_be_kept_is_told_and_measured_all_the_same(told: Any, paths:
     found, matcher = encode(told, tmp_path / "file" / "cache", paths)
     assert len(found.paths) == 5 and matcher.put == 0
     assert len(matcher.notes) == 1 and "codes are not kept: cannot write" in matcher.notes[0]
-
-
-def test_a_folder_that_takes_nothing(tmp_path: Path) -> None:
-    check_cache(tmp_path / "not" / "yet")
-    assert not (tmp_path / "not").exists()
-    (tmp_path / "file").write_text("")
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for bad in ("file", "file/below", "dangling"):
-        with pytest.raises(InputError, match="is no folder: name another"):
-            check_cache(tmp_path / bad)
-    if Path("/proc").is_dir():  # where even root writes nothing
-        with pytest.raises(InputError, match="cannot write /proc"):
-            check_cache(Path("/proc"))
 
 
 def test_networks_are_told_apart_by_content(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def test_no_group_is_cut_below_a_tenth_of_what_it_was() -> None:
     scores = {"a": torch.zeros(40), "b": torch.ones(40)}
     assert allocate_global(parts, 0.5, 4, scores, one_unit=True) == {"a": 4, "b": 36}
     assert allocate_global(parts, MAX_RATIO, 4, scores, one_unit=True) == {"a": 4, "b": 4}
-    # pruned before from 80: no further than 8
-    assert allocate_global(parts, 0.5, 4, scores, one_unit=True, whole={"a": 80, "b": 80}) == {"a": 8, "b": 32}
+    # half of 80 each are gone before: to three quarters, and no further than 8
+    assert allocate_global(parts, 0.75, 4, scores, one_unit=True, whole={"a": 80, "b": 80}) == {"a": 8, "b": 32}
 
 
 @pytest.mark.parametrize("one_unit", [True, False])
@@ -100,6 +100,13 @@ def test_steps_compose_to_one_kept_set(model: FaceNet, faces: Tensor, method: st
         torch.testing.assert_close(pruned.model(faces), model(faces), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("steps", [3, 40])
+def test_steps_too_small_for_a_multiple_add_up(model: FaceNet, steps: int) -> None:
+    """Every group loses its share of what it had at first, however small the steps are."""
+    once, often = (prune(model, 0.5, allocation="uniform", steps=count) for count in (1, steps))
+    assert {name: len(kept) for name, kept in often.kept.items()} == {n: len(k) for n, k in once.kept.items()}
+
+
 def test_between_steps_channels_are_ranked_again(model: FaceNet, faces: Tensor) -> None:
     """A filter that reads only what the first step removes is the next to leave, however large it was."""
     changed = FaceNet(model.spec).eval()
@@ -135,7 +142,8 @@ def test_history_says_method_allocation_and_steps(model: FaceNet, tmp_path: Path
 def test_bad_settings_are_refused(model: FaceNet) -> None:
     with pytest.raises(InputError, match="unknown --allocation 'fair': choose one of sensitivity, uniform, global"):
         prune(model, 0.5, allocation="fair")
-    with pytest.raises(InputError, match="--steps must be at least 1, got 0"):
-        prune(model, 0.5, steps=0)
+    for steps in (0, 101):
+        with pytest.raises(InputError, match=f"--steps must lie between 1 and 100, got {steps}"):
+            prune(model, 0.5, steps=steps)
     with pytest.raises(InputError, match=r"measured on faces: give them with --data"):
         prune(model, 0.5, allocation="sensitivity")

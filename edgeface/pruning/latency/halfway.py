@@ -1,6 +1,8 @@
 """Pruning to a latency in steps, each a part of the way with losses measured anew.
 
-A block that is hardly missed alone may be all that is left of its kind once others are gone.
+A block that is hardly missed alone may be all that is left of its kind once others are gone. Where there are faces to
+refit on, the network is refitted before it is measured again: of one that a deep cut left without its bearings, no
+loss can be told.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from edgeface.pruning.latency.choices import predicted_ms
 from edgeface.pruning.latency.losses import Losses, measure_losses
 from edgeface.pruning.latency.origin import Origin
 from edgeface.pruning.latency.prune import prune_to_latency
+from edgeface.pruning.reconstruct import reconstruct
 from edgeface_calibration.device_profile import DeviceProfile
 
 __all__ = ["STEPS", "Halfway", "halfway"]
@@ -45,6 +48,7 @@ def halfway(
     round_to: int = 8,
     keep_blocks: bool = False,
     first: Losses | None = None,
+    refit: Tensor | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Halfway:
     """All steps but the last, each by the same factor of latency; losses are measured before every step.
@@ -52,7 +56,8 @@ def halfway(
     Args:
         faces: (N, 3, H, W) float in [-1, 1].
         first: losses of `model` itself where they are known.
-        progress: called with a name as each loss is known.
+        refit: (M, 3, H, W), to refit the layers on after every step (`edgeface.pruning.reconstruct`).
+        progress: called with a name as each loss is known, and as each part is refitted.
 
     Raises:
         InputError: as `prune_to_latency`.
@@ -75,5 +80,7 @@ def halfway(
             origin=origin,
         )
         present, origin = done.model, done.origin
+        if refit is not None:
+            reconstruct(model, present, origin.kept, refit, blocks=origin.blocks, progress=progress)
         losses = measure_losses(present, faces, rank, progress, target)
     return Halfway(present, losses, origin)

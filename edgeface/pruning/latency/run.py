@@ -41,7 +41,7 @@ def prune_checkpoint_to_latency(
     Args:
         faces: (N, H, W, 3) uint8 BGR crops that losses are measured on; `source_of_faces` names them.
         keep_blocks: only narrow; no block goes.
-        refit: crops to refit the layers on (`edgeface.pruning.reconstruct`); None leaves them as they were cut.
+        refit: crops to refit the layers on after every step (`edgeface.pruning.reconstruct`); None: as they were cut.
         progress: called with a name as each group and block is measured, and as each part is refitted.
 
     Raises:
@@ -51,12 +51,13 @@ def prune_checkpoint_to_latency(
     size = InputSpec(height=height, width=width)
     batch = torch.from_numpy(to_batch(faces, size))
     how: dict[str, Any] = {"method": method, "round_to": round_to, "keep_blocks": keep_blocks}
-    way = halfway(source.model, profile, target_ms, batch, progress=progress, **how)
+    seen = None if refit is None else torch.from_numpy(to_batch(refit, size))
+    way = halfway(source.model, profile, target_ms, batch, refit=seen, progress=progress, **how)
     pruned = prune_to_latency(way.model, profile, target_ms, way.losses, origin=way.origin, **how)
-    if refit is not None:
-        seen, origin = torch.from_numpy(to_batch(refit, size)), pruned.origin
+    if seen is not None:
+        origin = pruned.origin
         reconstruct(source.model, pruned.model, origin.kept, seen, blocks=origin.blocks, progress=progress)
-        source_of_faces += f", refitted on {len(refit)} faces"
+        source_of_faces += f", refitted on {len(seen)} faces"
     save_pruned(out, source, pruned, profile, source_of_faces)
     return pruned.report
 
@@ -68,9 +69,10 @@ def save_pruned(
     report, meta, on = pruned.report, source.meta, profile.conditions
     ratio = round(1 - (1 - meta.ratio_achieved) * (1 - report.achieved_ratio), 6)
     blocks = f", without {' '.join(report.blocks_removed)}" if report.blocks_removed else ""
+    clock = ", CPU clock" if profile.clock == "cpu" else ""
     line = (
         f"pruned: to {report.target_ms:.4g} ms ({report.predicted_ms:.4g} predicted, {on.backend} on {on.device}, "
-        f"{on.precision}, batch {on.batch}), ratio {report.achieved_ratio:.4f}{blocks}, {report.method}, "
+        f"{on.precision}, batch {on.batch}{clock}), ratio {report.achieved_ratio:.4f}{blocks}, {report.method}, "
         f"losses on {source_of_faces}"
     )
     changes = {"stage": "pruned", "ratio_requested": ratio, "ratio_achieved": ratio}

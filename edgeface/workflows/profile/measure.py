@@ -48,8 +48,9 @@ class ProfileSettings:
     def __post_init__(self) -> None:
         on_cpu = runs_on_cpu(self.backend, self.device)
         check_threads(self.threads)
-        if self.batch < 1 or self.rounds < 3:
-            raise InputError("--batch must be at least 1 and --rounds at least 3")
+        for flag, value, least in (("--batch", self.batch, 1), ("--rounds", self.rounds, 3)):
+            if value < least:
+                raise InputError(f"{flag} must be at least {least}, got {value}")
         if self.clock not in CLOCKS:
             raise InputError(f"--clock must be one of {', '.join(CLOCKS)}, got {self.clock!r}")
         if self.clock == "cpu" and not (on_cpu and self.threads == 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edgeface.pruning.latency.halfway import halfway
 from edgeface.pruning.latency.prune import LatencyPruned
 from edgeface.pruning.latency.run import save_pruned
 from edgeface.pruning.prune import shrink
+from edgeface.workflows.bundle_facts import pruning_method
 from edgeface.workflows.profile.plan import grid
 from edgeface_calibration.device_profile import Conditions, DeviceProfile, UnitCost
 from edgeface_runtime.errors import InputError
@@ -135,6 +137,7 @@ def test_the_checkpoint_tells_what_was_done(tmp_path: Path, dense: FaceNet, loss
     assert again.model.spec == found.model.spec and again.meta.stage == "pruned"
     assert again.meta.ratio_achieved == pytest.approx(1 - 0.5 * (1 - found.report.achieved_ratio), abs=1e-6)
     assert "onnxruntime on cpu, fp32, batch 1" in again.meta.history[-1] and "stages.2.1" in again.meta.history[-1]
+    assert re.fullmatch(r"to [\d.]+ ms, l1", pruning_method(again.meta.history)), "as the benchmark tells it"
 
 
 def test_steps_tell_of_the_first_network_and_keep_its_weights(dense: FaceNet) -> None:
@@ -185,3 +188,16 @@ def test_blocks_move_up() -> None:
     deeper = left_blocks(build_spec("iresnet50"), ["stages.2.1", "stages.2.3"])
     assert [deeper[f"stages.2.{number}"][9:] for number in range(4)] == ["0", "2", "4", "5"]
     assert len(deeper) == 24 - 2
+
+
+def test_a_network_is_refitted_before_it_is_measured_again(dense: FaceNet) -> None:
+    profile = device(dense.spec, by_width)
+    target = 0.45 * predicted_ms(profile, dense.spec)
+    faces = torch.rand(12, 3, 112, 96, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    measured, refit, unseen = faces[:2], faces[2:10], faces[10:]
+    likeness = {}
+    for name, given in (("cut", None), ("refitted", refit)):
+        way = halfway(dense, profile, target, measured, steps=2, refit=given)
+        with torch.inference_mode():
+            likeness[name] = float(torch.nn.functional.cosine_similarity(dense(unseen), way.model(unseen)).mean())
+    assert likeness["refitted"] > likeness["cut"] + 0.05, likeness
