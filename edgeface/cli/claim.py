@@ -24,12 +24,12 @@ def claim_file(path: Path, kind: str, is_own: Callable[[Path], bool], force: boo
     Raises:
         InputError: in one line, what to do instead.
     """
-    if kind == "checkpoint" and path.suffix not in ("", ".safetensors"):
-        raise InputError(f"{flag} {path}: a {kind}'s name ends in .safetensors, by which it is known")
     if path.is_dir():
         raise InputError(f"{flag} {path} is a folder: name a file")
     check_parent(path)
     if not path.exists():
+        if kind == "checkpoint" and path.suffix not in ("", ".safetensors"):
+            raise InputError(f"{flag} {path}: a {kind}'s name ends in .safetensors, by which it is known")
         return
     if not is_own(path):
         raise InputError(f"{path} exists and is no {kind}: choose another {flag}")

@@ -277,7 +277,7 @@ FLAGS = [
         "--reconstruct must be at least 16 faces",
     ),
     ("prune {dense} --target-latency 4ms --device-profile {new} --out {new} --steps 2", "--steps goes with"),
-    ("prune {dense} --ratio .3 --out {new} --steps 0", "--steps must be at least 1"),
+    ("prune {dense} --ratio .3 --out {new} --steps 0", "--steps must lie between 1 and 100"),
     ("prune {dense} --ratio .3 --out {new} --round-to 0", "--round-to must be at least 1"),
     ("train --data {faces} --out {new} --from {dense} --width .5", "--width is for new networks"),
     ("prune {dense} --ratio .3 --out {photo}", "exists and is no checkpoint"),

@@ -111,7 +111,7 @@ def test_settings_are_refused_in_the_words_of_the_flags() -> None:
     for change, message in (
         ({"clock": "sun"}, "--clock must be one of wall, cpu"),
         ({"clock": "cpu", "threads": 2}, "--clock cpu is the time of one thread"),
-        ({"rounds": 1}, "--rounds at least 3"),
+        ({"rounds": 1}, "--rounds must be at least 3"),
         ({"batch": 0}, "--batch must be at least 1"),
         ({"backend": "tpu"}, "unknown backend 'tpu'"),
     ):
