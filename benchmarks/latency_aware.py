@@ -32,7 +32,7 @@ from edgeface.pruning.latency.halfway import STEPS, halfway
 from edgeface.pruning.latency.losses import Losses, loss_steps, measure_losses
 from edgeface.pruning.latency.prune import LatencyPruned, prune_to_latency
 from edgeface.pruning.latency.run import save_pruned
-from edgeface.pruning.reconstruct import check_refit, reconstruct
+from edgeface.pruning.reconstruct import check_refit
 from edgeface.pruning.run import prune_checkpoint
 from edgeface.workflows.machine import describe_machine
 from edgeface.workflows.profile.measure import CLOCKS
@@ -87,7 +87,7 @@ def compare(args: argparse.Namespace) -> None:
         raise InputError(f"--data {args.data} has too few faces: {len(sample.crops)}")
     batch = torch.from_numpy(to_batch(sample.crops, InputSpec(height=height, width=width)))
     faces, judged, seen = batch.split([args.faces, args.judge, args.reconstruct])
-    refit = sample.crops[-args.reconstruct :] if args.reconstruct else None
+    refit, seen = (sample.crops[-args.reconstruct :], seen) if args.reconstruct else (None, None)
     with torch.inference_mode():
         dense = source.model(judged)
     losses = _losses(source, faces, sample.source, args)
@@ -100,16 +100,7 @@ def compare(args: argparse.Namespace) -> None:
         export_onnx(uniform, args.out / f"uniform-{ratio:g}.onnx")
         target, tries = predicted_ms(profile, uniform.spec), []
         how = {"method": args.method, "keep_blocks": args.keep_blocks}
-        way = halfway(
-            source.model,
-            profile,
-            target,
-            faces,
-            steps=args.steps,
-            first=losses,
-            refit=seen if len(seen) else None,
-            **how,
-        )
+        way = halfway(source.model, profile, target, faces, steps=args.steps, first=losses, refit=seen, **how)
         best: tuple[LatencyPruned, dict[str, Latency]] | None = None
         for number in range(TRIES):
             aware = prune_to_latency(way.model, profile, target, way.losses, origin=way.origin, **how)
@@ -128,8 +119,8 @@ def compare(args: argparse.Namespace) -> None:
         if best is None:
             raise InputError(f"ratio {ratio:g}: no network as fast in {TRIES} tries: profile this device again")
         aware, timed = best
-        if args.reconstruct:
-            reconstruct(source.model, aware.model, aware.origin.kept, seen, blocks=aware.origin.blocks)
+        if seen is not None:
+            aware.refit(source.model, seen)
         export_onnx(aware.model, args.out / f"aware-{ratio:g}.onnx")
         save_pruned(args.out / f"aware-{ratio:g}.safetensors", source, aware, profile, sample.source)
         results.append(

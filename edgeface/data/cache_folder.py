@@ -1,15 +1,24 @@
-"""Whether a folder can keep what was computed, said before the work."""
+"""A folder that keeps what was computed: whether it can, said before the work, and how its files are damaged."""
 
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
 from edgeface_runtime.errors import InputError
 from edgeface_runtime.files import cannot_write
 
-__all__ = ["check_cache"]
+__all__ = ["DAMAGED", "check_cache"]
+
+DAMAGED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What reading a kept `.npz` that is damaged, or no such file, raises."""
 
 
 def check_cache(folder: Path) -> None:

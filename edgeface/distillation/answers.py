@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from edgeface.data.cache_folder import DAMAGED
 from edgeface.distillation.teacher import Teacher
 from edgeface.models.digest import weights_digest
 from edgeface_runtime.errors import InputError
@@ -70,7 +69,7 @@ class CachedTeacher:
                 found, kind = data["answer"], str(data["format"])
             if kind != FORMAT or found.shape != shape or found.dtype != np.float32 or not np.isfinite(found).all():
                 raise ValueError("not a batch's answers")
-        except (OSError, ValueError, LookupError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
+        except DAMAGED:
             self.notes.append(f"{file} is damaged or holds no answers: made anew")
             return None
         return torch.from_numpy(found)

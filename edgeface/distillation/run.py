@@ -27,6 +27,7 @@ from edgeface.distillation.step import Distiller
 from edgeface.distillation.teacher import Teacher
 from edgeface.models import ArchSpec, CheckpointMeta, load_checkpoint, save_checkpoint
 from edgeface.models.digest import weights_digest
+from edgeface.training.checks import check_patterns
 from edgeface.training.device import choose_device, choose_precision, prepare_cpu
 from edgeface.training.log import Monitor, RunLog
 from edgeface.training.run_folder import LAST_NAME, LOG_NAME, MODEL_NAME, STATE_NAME, claim_folder
@@ -34,7 +35,6 @@ from edgeface.training.start import start_network
 from edgeface.training.state_file import StateFormat
 from edgeface.training.step import to_input
 from edgeface_runtime.errors import GateError, InputError
-from edgeface_runtime.patterns import PATTERN_GRIDS
 
 __all__ = ["DistillResult", "distill"]
 
@@ -97,10 +97,10 @@ def distill(
         GateError: the loss is not a number any more; the last finished round is kept.
     """
     begun = time.perf_counter()
-    if patterns and patterns not in PATTERN_GRIDS:
-        raise InputError(f"--patterns must be 0 or one of {', '.join(map(str, PATTERN_GRIDS))}, got {patterns}")
-    if patterns and not settings.covered_part:
-        raise InputError("--patterns needs covered faces: add --covered .667")
+    try:
+        check_patterns(patterns, settings.covered_part > 0, "--covered .667")
+    except ValueError as exc:
+        raise InputError(str(exc)) from exc
     if cache is not None:
         check_cache(cache)
     claim_folder(out, resume, "distilled")

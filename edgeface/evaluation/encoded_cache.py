@@ -11,9 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface.data.cache_folder import DAMAGED
 from edgeface.evaluation.matching import Encoded, Floats, Matcher, Progress, no_progress
 from edgeface.evaluation.occlusion import Occlusion
 from edgeface.evaluation.pictures import Pictures
@@ -38,12 +36,6 @@ FORMAT, VERSION = "edgeface-encoded", 1
 
 TOLD = ("model", "model_id", "masking", "ratio")
 """What a bundle tells of itself besides; its network is known by its hashes, whatever dictionary lies beside it."""
-
-DAMAGED = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
-)
-"""What reading a file that is not one of these raises."""
 
 
 def network_facts(path: Path) -> dict[str, Any]:

@@ -58,14 +58,14 @@ def reconstruct(
         progress: called with each part's name when it is done.
     """
     job = _Job(whole, pruned, kept, torch.Generator().manual_seed(seed))
-    places = None if blocks is None else {first: now for now, first in blocks.items()}
+    places = {first: now for now, first in (blocks or {}).items()}
     before, now = [faces], [faces]
     maps: list[tuple[Tensor, Tensor]] = []
     for name, ends_stage in parts(whole):
-        if places is None or not name.startswith("stages") or name in places:
-            before, now = job.part(name, (places or {}).get(name, name), before, now)
+        if blocks is not None and name.startswith("stages") and name not in places:
+            before = [_run(whole.get_submodule(name), name, before)]
         else:
-            before = job.whole_alone(name, before)
+            before, now = job.part(name, places.get(name, name), before, now)
         if ends_stage:
             maps.append((before[0], now[0]))
         if progress:
@@ -106,11 +106,6 @@ class _Job:
     pruned: FaceNet
     kept: dict[str, Tensor]
     generator: torch.Generator
-
-    def whole_alone(self, part: str, before: list[Tensor]) -> list[Tensor]:
-        """What a part that is gone gives in the whole network."""
-        whole = self.whole.get_submodule(part)
-        return [torch.cat([_call(whole, part, before, at) for at in range(0, len(before[0]), CHUNK)])]
 
     def part(
         self, part: str, place: str, before: list[Tensor], now: list[Tensor]
@@ -153,8 +148,7 @@ class _Job:
             centred = norm is not None or conv.bias is not None
             weight, offset = fit(torch.cat(reads), torch.cat(gives), conv.weight.flatten(1), RIDGE, centred)
             _put(conv, weight.view_as(conv.weight), offset, norm)
-        after = [_call(pruned, part, now, at) for at in range(0, len(now[0]), CHUNK)]
-        return [torch.cat(given)], [torch.cat(after)]
+        return [torch.cat(given)], [_run(pruned, part, now)]
 
     def _cells(
         self, pruned: nn.Module, part: str, now: list[Tensor], convs: Mapping[str, nn.Conv2d]
@@ -208,6 +202,11 @@ def _put(layer: nn.Conv2d | nn.Linear, weight: Tensor, offset: Tensor, norm: nn.
         norm.running_mean -= offset
     elif layer.bias is not None:
         layer.bias.copy_(offset)
+
+
+def _run(module: nn.Module, part: str, inputs: Sequence[Tensor]) -> Tensor:
+    """What a part gives for all faces."""
+    return torch.cat([_call(module, part, inputs, at) for at in range(0, len(inputs[0]), CHUNK)])
 
 
 def _call(module: nn.Module, part: str, inputs: Sequence[Tensor], at: int) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgeface_calibration.occluders import KINDS
+from edgeface_runtime.patterns import PATTERN_GRIDS
 
-__all__ = ["check_occluders", "one_of", "within"]
+__all__ = ["check_occluders", "check_patterns", "one_of", "within"]
 
 
 def one_of(flag: str, value: str, known: Iterable[str], others: tuple[str, ...] = ()) -> None:
@@ -20,6 +21,14 @@ def within(flag: str, value: float, low: float, high: float) -> None:
     """Both ends included."""
     if not low <= value <= high:
         raise ValueError(f"{flag} must be between {low} and {high}, got {value}")
+
+
+def check_patterns(patterns: int, covered: bool, cure: str) -> None:
+    """0, or the side of a known grid, whose patterns only covered faces show; `cure` says how to have those."""
+    if patterns and patterns not in PATTERN_GRIDS:
+        raise ValueError(f"--patterns must be 0 or one of {', '.join(map(str, PATTERN_GRIDS))}, got {patterns}")
+    if patterns and not covered:
+        raise ValueError(f"--patterns needs covered faces: add {cure}")
 
 
 def check_occluders(

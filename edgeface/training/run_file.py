@@ -39,7 +39,6 @@ class RunFile(Generic[Run]):
 
     def write(self, folder: Path, run: Run) -> None:
         """Write `folder / run.json`, making the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
         told = {"format": self.format, "version": self.version, **asdict(run), "settings": run.settings.to_dict()}
         write_json(folder / RUN_NAME, told)
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from edgeface.data.background import BACKGROUNDS
-from edgeface.training.checks import check_occluders, one_of, within
+from edgeface.training.checks import check_occluders, check_patterns, one_of, within
 from edgeface.training.margin import MARGINS
 from edgeface.training.run_settings import RunSettings
 from edgeface.training.step import FREEZES
-from edgeface_runtime.patterns import PATTERN_GRIDS
 
 __all__ = ["STAGES", "TrainSettings"]
 
@@ -98,12 +97,7 @@ class TrainSettings(RunSettings):
         one_of("--device", self.device, DEVICES)
         one_of("--freeze", self.freeze, FREEZES)
         one_of("--background", self.background, BACKGROUNDS)
-        if self.patterns and self.patterns not in PATTERN_GRIDS:
-            raise ValueError(
-                f"--patterns must be 0 or one of {', '.join(map(str, PATTERN_GRIDS))}, got {self.patterns}"
-            )
-        if self.patterns and self.stage != "occluded":
-            raise ValueError("--patterns needs covered faces: add --stage occluded")
+        check_patterns(self.patterns, self.stage == "occluded", "--stage occluded")
         within("--epochs", self.epochs, 1, 100_000)
         within("--batch", self.batch, 2, 65_536)
         within("--momentum", self.momentum, 0, 0.9999)

@@ -66,7 +66,7 @@ def answer_bytes(file: Path) -> bytes:
     return values
 
 
-@pytest.mark.parametrize("wrong", [b"", b"no numbers", "shape", "nan", "flip", "other"])
+@pytest.mark.parametrize("wrong", [b"", b"no numbers", "shape", "nan", "flip", "locked", "other"])
 def test_a_damaged_answer_is_made_anew_and_said(teacher: Path, tmp_path: Path, wrong: bytes | str) -> None:
     model, views = load_checkpoint(teacher).model, torch.rand(2, 3, 112, 96) * 2 - 1
     answer = CachedTeacher(Teacher(model, 32), tmp_path, torch.device("cpu"))(views)
@@ -76,6 +76,10 @@ def test_a_damaged_answer_is_made_anew_and_said(teacher: Path, tmp_path: Path, w
     elif wrong == "flip":
         data = bytearray(file.read_bytes())
         data[data.index(answer_bytes(file)[:16])] ^= 1
+        file.write_bytes(data)
+    elif wrong == "locked":  # the bit that calls an entry encrypted
+        data = bytearray(file.read_bytes())
+        data[data.index(b"PK\x01\x02") + 8] |= 1
         file.write_bytes(data)
     elif wrong == "other":
         np.savez(file, answer=np.zeros((2, 16), np.float32))

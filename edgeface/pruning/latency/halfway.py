@@ -19,7 +19,6 @@ from edgeface.pruning.latency.choices import predicted_ms
 from edgeface.pruning.latency.losses import Losses, measure_losses
 from edgeface.pruning.latency.origin import Origin
 from edgeface.pruning.latency.prune import prune_to_latency
-from edgeface.pruning.reconstruct import reconstruct
 from edgeface_calibration.device_profile import DeviceProfile
 
 __all__ = ["STEPS", "Halfway", "halfway"]
@@ -79,8 +78,8 @@ def halfway(
             keep_blocks=keep_blocks,
             origin=origin,
         )
-        present, origin = done.model, done.origin
         if refit is not None:
-            reconstruct(model, present, origin.kept, refit, blocks=origin.blocks, progress=progress)
+            done.refit(model, refit, progress)
+        present, origin = done.model, done.origin
         losses = measure_losses(present, faces, rank, progress, target)
     return Halfway(present, losses, origin)

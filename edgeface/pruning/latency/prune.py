@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.groups import groups
@@ -14,6 +17,7 @@ from edgeface.pruning.latency.origin import Origin
 from edgeface.pruning.latency.report import LatencyReport, report_on
 from edgeface.pruning.latency.solve import choose
 from edgeface.pruning.prune import kept_channels, shrink
+from edgeface.pruning.reconstruct import reconstruct
 from edgeface_calibration.device_profile import DeviceProfile
 from edgeface_runtime.errors import InputError
 
@@ -28,6 +32,10 @@ class LatencyPruned:
     report: LatencyReport
     origin: Origin
     """For a further step, and for refitting."""
+
+    def refit(self, whole: FaceNet, faces: Tensor, progress: Callable[[str], None] | None = None) -> None:
+        """Refit the layers of `model`, in place, to the network before the first step, as `reconstruct`."""
+        reconstruct(whole, self.model, self.origin.kept, faces, blocks=self.origin.blocks, progress=progress)
 
 
 def prune_to_latency(

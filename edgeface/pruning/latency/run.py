@@ -14,7 +14,6 @@ from edgeface.models.checkpoint import Checkpoint, save_checkpoint
 from edgeface.pruning.latency.halfway import halfway
 from edgeface.pruning.latency.prune import LatencyPruned, prune_to_latency
 from edgeface.pruning.latency.report import LatencyReport
-from edgeface.pruning.reconstruct import reconstruct
 from edgeface_calibration.device_profile import DeviceProfile
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.manifest import InputSpec
@@ -55,8 +54,7 @@ def prune_checkpoint_to_latency(
     way = halfway(source.model, profile, target_ms, batch, refit=seen, progress=progress, **how)
     pruned = prune_to_latency(way.model, profile, target_ms, way.losses, origin=way.origin, **how)
     if seen is not None:
-        origin = pruned.origin
-        reconstruct(source.model, pruned.model, origin.kept, seen, blocks=origin.blocks, progress=progress)
+        pruned.refit(source.model, seen, progress)
         source_of_faces += f", refitted on {len(seen)} faces"
     save_pruned(out, source, pruned, profile, source_of_faces)
     return pruned.report
