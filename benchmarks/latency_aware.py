@@ -90,7 +90,7 @@ def compare(args: argparse.Namespace) -> None:
     refit, seen = (sample.crops[-args.reconstruct :], seen) if args.reconstruct else (None, None)
     with torch.inference_mode():
         dense = source.model(judged)
-    losses = _losses(source, faces, sample.source, args)
+    losses = _losses(source, faces, seen, sample.source, args)
     export_onnx(source.model, args.out / "dense.onnx")
     results = []
     for ratio in args.ratio or [0.5, 0.7]:
@@ -136,10 +136,10 @@ def compare(args: argparse.Namespace) -> None:
         write_json(args.out / "result.json", {"machine": describe_machine(), "clock": args.clock, "ratios": results})
 
 
-def _losses(source: Checkpoint, faces: Tensor, words: str, args: argparse.Namespace) -> Losses:
+def _losses(source: Checkpoint, faces: Tensor, refit: Tensor | None, words: str, args: argparse.Namespace) -> Losses:
     """Measured, or as an earlier run into the same folder measured them."""
     kept = args.out / "losses.json"
-    of = [sha256_file(args.checkpoint), args.method, len(faces), words]
+    of = [sha256_file(args.checkpoint), args.method, len(faces), words, 0 if refit is None else len(refit)]
     if kept.is_file() and (data := json.loads(kept.read_text()))["of"] == of:
         return Losses({name: tuple(values) for name, values in data["groups"].items()}, data["blocks"])
     total = loss_steps(source.model)
@@ -148,7 +148,7 @@ def _losses(source: Checkpoint, faces: Tensor, words: str, args: argparse.Namesp
     def say(word: str) -> None:
         print(f"\rlosses {next(done)}/{total} {word:<24}", end="", file=sys.stderr, flush=True)
 
-    losses = measure_losses(source.model, faces, importance(args.method), say)
+    losses = measure_losses(source.model, faces, importance(args.method), say, refit=refit)
     print(file=sys.stderr)
     write_json(kept, {"of": of, **asdict(losses)})
     return losses

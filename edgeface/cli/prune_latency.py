@@ -77,7 +77,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.pruning.latency.choices import predicted_ms, reachable_ms
     from edgeface.pruning.latency.halfway import STEPS
     from edgeface.pruning.latency.losses import loss_steps
-    from edgeface.pruning.reconstruct import parts
+    from edgeface.pruning.reconstruct import FEWEST, parts
     from edgeface_calibration.device_profile import read_profile
     from edgeface_runtime.errors import InputError
 
@@ -86,6 +86,8 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
         raise InputError(f"--round-to must be at least 1, got {asked.round_to}")
     if find_method(asked.method).needs_faces:
         raise InputError(f"--method {asked.method} goes with --ratio, not with --target-latency")
+    if asked.faces < 1:
+        raise InputError(f"--faces must be at least 1, got {asked.faces}")
     profile = read_profile(asked.profile)
     source = load_checkpoint(asked.checkpoint)
     spec = source.model.spec
@@ -103,28 +105,32 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             f"--target-latency {target:g} ms cannot be reached: {least:.3g} ms can, by {asked.profile}; "
             "prune the result again, or take a smaller network"
         )
-    sample = sample_faces(asked.data, asked.faces, size=spec.input_size)
-    refit = sample_faces(asked.data, asked.reconstruct, size=spec.input_size) if asked.reconstruct else None
-    output.note(f"losses on {len(sample.crops)} {sample.source}")
-    if refit:
-        output.note(f"refitting on {len(refit.crops)} {refit.source}")
-    total = STEPS * (loss_steps(source.model) + (len(list(parts(source.model))) + 1 if refit else 0))
-    with steps("losses and refitting" if refit else "losses", total, output.quiet) as advance:
+    sample = sample_faces(asked.data, asked.faces + asked.reconstruct, size=spec.input_size)
+    judged, refit = sample.crops[: asked.faces], sample.crops[asked.faces :]
+    if asked.reconstruct and len(refit) < FEWEST:
+        raise InputError(
+            f"--reconstruct needs {FEWEST} faces besides the {asked.faces} of --faces: "
+            f"{asked.data} has {len(sample.crops)} in all; give more, or fewer --faces"
+        )
+    output.note(f"losses on {len(judged)} {sample.source}")
+    if len(refit):
+        output.note(f"refitting on {len(refit)} others")
+    total = STEPS * (loss_steps(source.model) + (len(list(parts(source.model))) + 1 if len(refit) else 0))
+    with steps("losses and refitting" if len(refit) else "losses", total, output.quiet) as advance:
         report = prune_checkpoint_to_latency(
             source,
             profile,
             target,
             asked.out,
-            sample.crops,
+            judged,
             sample.source,
             method=asked.method,
             round_to=asked.round_to,
             keep_blocks=asked.keep_blocks,
-            refit=refit.crops if refit else None,
+            refit=refit if len(refit) else None,
             progress=advance,
         )
     output.wrote(asked.out)
-    refitted = len(refit.crops) if refit else 0
     error = None if profile.error is None else round(profile.error, 4)
     output.data(
         {
@@ -132,7 +138,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             "removed": True,
             "profile_error": error,
             **report.to_dict(),
-            "refitted": refitted,
+            "refitted": len(refit),
         }
     )
     _show(output, report)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.groups import top_group
 
-__all__ = ["readers", "silenced"]
+__all__ = ["carriers", "readers", "silenced"]
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def silenced(model: FaceNet, removed: dict[str, Tensor]) -> Iterator[None]:
     for group, indices in removed.items():
         if len(indices) == 0:
             continue
-        for module, repeat in _places(model, group):
+        for module, repeat in [*carriers(model, group), *readers(model, group)]:
             where = (indices[:, None] * repeat + torch.arange(repeat)).flatten()
             handles.append(module.register_forward_hook(_zero(where)))
     try:
@@ -43,8 +43,8 @@ def _zero(indices: Tensor):  # type: ignore[no-untyped-def]
     return hook
 
 
-def _places(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
-    """Modules whose output carries the group's channels, with the entries each channel takes."""
+def carriers(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
+    """Modules whose output is the group's channels as the rest reads them, with the entries each channel takes."""
     spec = model.spec
     places: list[tuple[nn.Module, int]] = []
     if group == "stem":
@@ -59,7 +59,7 @@ def _places(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:
         places = [(model.top, 1)]
     else:
         places = [(block, 1) for block in model.get_submodule(f"stages.{_index(group)}").children()]
-    return places + readers(model, group)
+    return places
 
 
 def readers(model: FaceNet, group: str) -> list[tuple[nn.Module, int]]:

@@ -89,11 +89,13 @@ def test_prune_to_a_latency(dense: Path, known: Path, tmp_path: Path, cli: Cli) 
 
 def test_what_is_left_can_be_refitted(dense: Path, known: Path, tmp_path: Path, cli: Cli) -> None:
     faces, cut, refitted = tmp_path / "faces", tmp_path / "cut.safetensors", tmp_path / "refitted.safetensors"
-    for number in range(16):
+    for number in range(18):
         (faces / f"p{number}").mkdir(parents=True)
         cv2.imwrite(str(faces / f"p{number}" / "0.png"), synth_face(number, 0, 0))
     flags = ("--target-latency", "8ms", "--device-profile", known, "--data", faces, "--faces", 2)
     assert cli("prune", dense, *flags, "--out", cut).code == 0
+    few = cli("prune", dense, *flags[:-1], 3, "--out", refitted, "--reconstruct", 16)
+    assert few.code == 2 and "needs 16 faces besides the 3 of --faces" in few.err and not refitted.exists()
     done = cli("prune", dense, *flags, "--out", refitted, "--reconstruct", 16, "--json")
     assert done.code == 0 and len(done.data["blocks_removed"]) == 2, done.err
     one, other = load_checkpoint(cut), load_checkpoint(refitted)

@@ -65,7 +65,7 @@ def halfway(
     now = predicted_ms(profile, model.spec)
     with torch.inference_mode():
         target = model(faces)
-    losses = first or measure_losses(model, faces, rank, progress)
+    losses = first or measure_losses(model, faces, rank, progress, refit=refit)
     for step in range(1, steps):
         goal = now * (target_ms / now) ** (step / steps)
         done = prune_to_latency(
@@ -81,5 +81,5 @@ def halfway(
         if refit is not None:
             done.refit(model, refit, progress)
         present, origin = done.model, done.origin
-        losses = measure_losses(present, faces, rank, progress, target)
+        losses = measure_losses(present, faces, rank, progress, target, refit)
     return Halfway(present, losses, origin)

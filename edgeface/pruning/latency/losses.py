@@ -1,5 +1,8 @@
 """What narrowing a group or leaving a block out does to the embedding, each alone, at several shares.
 
+Where the network is to be refitted, the loss is what is left of it when the rest makes up for what it can
+(`edgeface.pruning.latency.repair`): a tenth or less for a width, a half for a block.
+
 The loss is 1 - mean cosine to the whole network's embedding of the same faces, as in `edgeface.pruning.sensitivity`;
 labels are not needed. Small turns in independent directions add up in 1 - cosine, so the loss of a plan is taken as
 the sum over its parts.
@@ -18,9 +21,9 @@ from torch import Tensor
 from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.groups import Group, groups
 from edgeface.pruning.importance import Importance
-from edgeface.pruning.latency.depth import bypassed, removable
+from edgeface.pruning.latency.depth import removable
+from edgeface.pruning.latency.repair import FITTED, Cut, Repair
 from edgeface.pruning.sensitivity import weakest
-from edgeface.pruning.silence import silenced
 
 __all__ = ["SHARES", "Losses", "loss_steps", "measure_losses"]
 
@@ -54,6 +57,7 @@ def measure_losses(
     rank: Importance,
     progress: Callable[[str], None] | None = None,
     target: Tensor | None = None,
+    refit: Tensor | None = None,
 ) -> Losses:
     """Losses of every group and removable block.
 
@@ -64,10 +68,12 @@ def measure_losses(
         progress: called with a name as each is known.
         target: (N, embedding) what the embeddings are compared with, where it is not the network's own: those of the
             network this one was pruned from. Losses are then what is lost beyond the present.
+        refit: (M, 3, H, W) other faces, where the network will be refitted.
     """
     lost: dict[str, tuple[float, ...]] = {}
     blocks: dict[str, float] = {}
     say = progress or (lambda word: None)
+    as_if = Cut(model) if refit is None else Repair(model, refit[:FITTED])
     with torch.inference_mode():
         own, given = _run(model, faces)
         whole = own if target is None else target
@@ -76,12 +82,12 @@ def measure_losses(
             scores, found = rank(model, group), []
             for share in SHARES:
                 weak = weakest(scores, group, share)
-                with _from_stage(model, given, _stage(model, group.name)), silenced(model, {group.name: weak}):
+                with _from_stage(model, given, _stage(model, group.name)), as_if.narrowed(group.name, weak):
                     found.append(_turn(whole, model(faces)) - present)
             lost[group.name] = tuple(float(value) for value in np.maximum.accumulate([0.0, *found])[1:])
             say(group.name)
         for block in removable(model.spec):
-            with _from_stage(model, given, _stage(model, block)), bypassed(model, block):
+            with _from_stage(model, given, _stage(model, block)), as_if.without(block):
                 blocks[block] = max(_turn(whole, model(faces)) - present, 0.0)
             say(block)
     return Losses(lost, blocks)
