@@ -35,9 +35,8 @@ from edgeface.pruning.latency.run import save_pruned
 from edgeface.pruning.reconstruct import check_refit
 from edgeface.pruning.run import prune_checkpoint
 from edgeface.workflows.machine import describe_machine
-from edgeface.workflows.profile.measure import CLOCKS
 from edgeface_calibration.device_profile import DeviceProfile, read_profile
-from edgeface_calibration.latency import Latency, time_alternating
+from edgeface_calibration.latency import CLOCKS, Latency, time_alternating
 from edgeface_export.onnx_export import export_onnx
 from edgeface_runtime.backends import open_backend
 from edgeface_runtime.embedding import to_batch

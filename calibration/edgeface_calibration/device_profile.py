@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeface_calibration.latency import CLOCKS
 from edgeface_runtime.errors import ArtefactError, InputError
 from edgeface_runtime.files import require_file, write_json
 
@@ -34,7 +35,6 @@ __all__ = [
 
 FORMAT = "edgeface-device-profile"
 VERSION = 1
-CLOCKS = ("wall", "cpu")
 Part = tuple[str, tuple[int, ...]]
 """A unit's key and its widths."""
 

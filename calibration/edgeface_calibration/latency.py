@@ -15,7 +15,10 @@ from numpy.typing import ArrayLike
 
 from edgeface_runtime.errors import InputError
 
-__all__ = ["Latency", "summarise", "time_alternating"]
+__all__ = ["CLOCKS", "Latency", "summarise", "time_alternating"]
+
+CLOCKS: dict[str, Callable[[], int]] = {"wall": time.perf_counter_ns, "cpu": time.thread_time_ns}
+"""Nanoseconds by the clock on the wall, or of what the calling thread computed."""
 
 
 @dataclass(frozen=True)

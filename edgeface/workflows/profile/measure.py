@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from edgeface.workflows.machine import describe_machine
 from edgeface.workflows.profile.blocks import Blocks
 from edgeface_calibration.device_profile import Check, Conditions, DeviceProfile, UnitCost, fit_scale
-from edgeface_calibration.latency import Latency, time_alternating
+from edgeface_calibration.latency import CLOCKS, Latency, time_alternating
 from edgeface_runtime.backends import backend_kind, check_threads, open_backend, runs_on_cpu
 from edgeface_runtime.errors import InputError
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ProfileSettings", "measure_blocks"]
 
-CLOCKS: dict[str, Callable[[], int]] = {"wall": time.perf_counter_ns, "cpu": time.thread_time_ns}
 Progress = Callable[[str, int, int], None]
 WARMUP = 3
 
