@@ -146,8 +146,11 @@ def read_spec(path: Path) -> ArchSpec | None:
 
 
 def read_class_weights(path: Path, people: tuple[str, ...], embedding: int) -> Tensor | None:
-    """(people, embedding) class weights of a finished run over the same people; None if there is no such run."""
-    if not path.is_file():
+    """(people, embedding) class weights of a finished run over the same people; None if there is no such run.
+
+    Beside a distilled network lies another kind of state, without such weights.
+    """
+    if not path.is_file() or not STATE.wrote(path):
         return None
     header, tensors = STATE.read(path)
     weights = tensors.get("weight.margin.weight")

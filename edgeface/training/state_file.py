@@ -68,6 +68,18 @@ class StateFormat:
             raise ArtefactError(f"{path} belongs to another run than {RUN_NAME} beside it: start a new run")
         return header, tensors
 
+    def wrote(self, path: Path) -> bool:
+        """Whether a state is of this kind of training, of whatever version.
+
+        Raises:
+            ArtefactError: it is damaged.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as stream:
+                return (stream.metadata() or {}).get("format") == self.name
+        except (SafetensorError, OSError) as exc:
+            raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
+
     def restore(self, tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put weights and memory back.
 

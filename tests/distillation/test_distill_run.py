@@ -16,6 +16,7 @@ from edgeface.distillation import DistillSettings, distill
 from edgeface.distillation import run as run_module
 from edgeface.models import build_spec, load_checkpoint
 from edgeface.models.digest import weights_digest
+from edgeface.training import TrainSettings, train
 from edgeface_runtime.errors import ArtefactError, GateError, InputError
 
 SPEC = build_spec("iresnet18", 0.125, embedding=32)
@@ -32,6 +33,18 @@ def test_it_learns_what_the_teacher_says(people: Path, teacher: Path, tmp_path: 
     meta = load_checkpoint(result.checkpoint).meta
     assert (meta.stage, meta.loss, meta.faces_seen) == ("clean", "distilled", 480)
     assert "distilled from teacher.safetensors: 480 faces" in meta.history[-1]
+
+
+def test_training_with_labels_starts_from_it(people: Path, teacher: Path, tmp_path: Path) -> None:
+    """The state beside a distilled network is not one of training with labels."""
+    taught = distill(SETTINGS, [people], teacher, tmp_path / "taught", SPEC, quiet=True)
+    settings = TrainSettings(epochs=1, batch=12, threads=1)
+    train(settings, people, tmp_path / "labelled", taught.checkpoint, quiet=True)
+    lines = [json.loads(line) for line in (tmp_path / "labelled" / "log.jsonl").read_text().splitlines()]
+    assert next(line for line in lines if line["event"] == "start")["class_weights"] == "mean embeddings"
+    (tmp_path / "taught" / "state.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ArtefactError, match=r"state\.safetensors is damaged"):
+        train(settings, people, tmp_path / "again", taught.checkpoint, quiet=True)
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(
