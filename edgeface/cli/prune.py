@@ -54,7 +54,7 @@ def prune(
     from edgeface.cli.claim import claim_file
     from edgeface.cli.progress import steps
     from edgeface.cli.prune_latency import LatencyAsked, prune_latency, refuse_both
-    from edgeface.data.sample import sample_faces
+    from edgeface.cli.refit_faces import judged_and_refit
     from edgeface.models import load_checkpoint
     from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.allocate import allocate
@@ -96,8 +96,9 @@ def prune(
     claim_file(out, "checkpoint", is_checkpoint, force)
     size = source.model.spec.input_size
     ranked, measured = find_method(method).needs_faces, shared == "sensitivity" and ratio > 0
-    sample = sample_faces(data, faces, size=size) if measured or ranked else None
-    refit = sample_faces(data, reconstruct, size=size) if reconstruct and ratio > 0 else None
+    sample, refit = judged_and_refit(
+        data, faces if measured or ranked else None, reconstruct if ratio > 0 else 0, size
+    )
     if sample:
         what = " and ".join(word for word, used in (("ranking", ranked), ("sensitivity", measured)) if used)
         output.note(f"{what} on {len(sample.crops)} {sample.source}")

@@ -69,7 +69,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.cli.claim import claim_file
     from edgeface.cli.parse import milliseconds
     from edgeface.cli.progress import steps
-    from edgeface.data.sample import sample_faces
+    from edgeface.cli.refit_faces import judged_and_refit
     from edgeface.models import load_checkpoint, save_checkpoint
     from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.importance import find_method
@@ -77,7 +77,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.pruning.latency.choices import predicted_ms, reachable_ms
     from edgeface.pruning.latency.halfway import STEPS
     from edgeface.pruning.latency.losses import loss_steps
-    from edgeface.pruning.reconstruct import FEWEST, parts
+    from edgeface.pruning.reconstruct import parts
     from edgeface_calibration.device_profile import read_profile
     from edgeface_runtime.errors import InputError
 
@@ -86,8 +86,6 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
         raise InputError(f"--round-to must be at least 1, got {asked.round_to}")
     if find_method(asked.method).needs_faces:
         raise InputError(f"--method {asked.method} goes with --ratio, not with --target-latency")
-    if asked.faces < 1:
-        raise InputError(f"--faces must be at least 1, got {asked.faces}")
     profile = read_profile(asked.profile)
     source = load_checkpoint(asked.checkpoint)
     spec = source.model.spec
@@ -105,29 +103,24 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             f"--target-latency {target:g} ms cannot be reached: {least:.3g} ms can, by {asked.profile}; "
             "prune the result again, or take a smaller network"
         )
-    sample = sample_faces(asked.data, asked.faces + asked.reconstruct, size=spec.input_size)
-    judged, refit = sample.crops[: asked.faces], sample.crops[asked.faces :]
-    if asked.reconstruct and len(refit) < FEWEST:
-        raise InputError(
-            f"--reconstruct needs {FEWEST} faces besides the {asked.faces} of --faces: "
-            f"{asked.data} has {len(sample.crops)} in all; give more, or fewer --faces"
-        )
-    output.note(f"losses on {len(judged)} {sample.source}")
-    if len(refit):
-        output.note(f"refitting on {len(refit)} others")
-    total = STEPS * (loss_steps(source.model) + (len(list(parts(source.model))) + 1 if len(refit) else 0))
-    with steps("losses and refitting" if len(refit) else "losses", total, output.quiet) as advance:
+    sample, refit = judged_and_refit(asked.data, asked.faces, asked.reconstruct, spec.input_size)
+    assert sample is not None
+    output.note(f"losses on {len(sample.crops)} {sample.source}")
+    if refit:
+        output.note(f"refitting on {len(refit.crops)} others")
+    total = STEPS * (loss_steps(source.model) + (len(list(parts(source.model))) + 1 if refit else 0))
+    with steps("losses and refitting" if refit else "losses", total, output.quiet) as advance:
         report = prune_checkpoint_to_latency(
             source,
             profile,
             target,
             asked.out,
-            judged,
+            sample.crops,
             sample.source,
             method=asked.method,
             round_to=asked.round_to,
             keep_blocks=asked.keep_blocks,
-            refit=refit if len(refit) else None,
+            refit=refit.crops if refit else None,
             progress=advance,
         )
     output.wrote(asked.out)
@@ -138,7 +131,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
             "removed": True,
             "profile_error": error,
             **report.to_dict(),
-            "refitted": len(refit),
+            "refitted": len(refit.crops) if refit else 0,
         }
     )
     _show(output, report)

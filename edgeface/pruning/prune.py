@@ -35,7 +35,7 @@ class GroupReport:
     before: int
     after: int
     sensitivity: float | None
-    """1 - mean cosine with half of it silenced, in the network as it came; None where it was not measured."""
+    """1 - mean cosine without half of it, in the network as it came; None where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def prune(
     steps: int = 1,
     round_to: int = 8,
     faces: Tensor | None = None,
+    refit: Tensor | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Pruned:
     """Remove the share `ratio` of the network's convolution filters; `model` itself is left as it is.
@@ -86,6 +87,7 @@ def prune(
         steps: remove an equal share of filters each time, ranking and measuring again on the smaller network between;
             1 to MAX_STEPS.
         faces: (N, 3, H, W) float in [-1, 1], for the sensitivity and for methods that measure.
+        refit: others, where the result will be refitted: the sensitivity is then what that leaves.
         progress: called with each group's name as its sensitivity is known, in every step.
 
     Raises:
@@ -109,7 +111,7 @@ def prune(
         else:
             measured = None
             if allocation == "sensitivity" and faces is not None and ratio > 0:
-                measured = sensitivity(smaller, faces, rank, progress=progress)
+                measured = sensitivity(smaller, faces, rank, progress=progress, refit=refit)
             now, first = allocate(parts, share, round_to, measured, widths), first or measured
         stay = {name: kept_channels(values, now[name]) for name, values in scores.items()}
         kept = {name: kept[name][indices] for name, indices in stay.items()}

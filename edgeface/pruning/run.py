@@ -48,6 +48,7 @@ def prune_checkpoint(
     height, width = source.model.spec.input_size
     size = InputSpec(height=height, width=width)
     batch = None if faces is None else torch.from_numpy(to_batch(faces, size))
+    seen = None if refit is None else torch.from_numpy(to_batch(refit, size))
     pruned = prune(
         source.model,
         ratio,
@@ -56,10 +57,10 @@ def prune_checkpoint(
         steps=steps,
         round_to=round_to,
         faces=batch,
+        refit=seen,
         progress=progress,
     )
-    if refit is not None and ratio > 0:
-        seen = torch.from_numpy(to_batch(refit, size))
+    if seen is not None and ratio > 0:
         reconstruct(source.model, pruned.model, pruned.kept, seen, progress=progress)
     report, meta = pruned.report, source.meta
     measured = report.allocation == "sensitivity" or find_method(method).needs_faces
@@ -67,7 +68,7 @@ def prune_checkpoint(
         method,
         report.allocation + (f" on {source_of_faces}" if measured else ""),
         *([f"{steps} steps"] if steps > 1 else []),
-        *([f"refitted on {len(refit)} faces"] if refit is not None else []),
+        *([f"refitted on {len(seen)} faces"] if seen is not None else []),
     )
     changes: dict[str, Any] = {
         "stage": "pruned",

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from edgeface.models import FaceNet, build_spec
 from edgeface.pruning import prune
+from edgeface.pruning.depth import drop_blocks, left_blocks
 from edgeface.pruning.groups import groups
-from edgeface.pruning.latency.depth import drop_blocks, left_blocks
 from edgeface.pruning.least_squares import cells_of, fit, patches
 from edgeface.pruning.prune import shrink
 from edgeface.pruning.reconstruct import reconstruct

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeface.pruning.latency.depth import drop_blocks, removable, without_blocks
+from edgeface.pruning.depth import drop_blocks, removable, without_blocks
 from edgeface.pruning.latency.losses import Losses, measure_losses
 from edgeface.pruning.latency.prune import prune_to_latency
 from edgeface.pruning.latency.report import LatencyReport

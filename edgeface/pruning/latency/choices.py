@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from edgeface.models.spec import ArchSpec
 from edgeface.models.units import units
+from edgeface.pruning.depth import removable, without_blocks
 from edgeface.pruning.groups import Group, groups, resized
-from edgeface.pruning.latency.depth import removable, without_blocks
 from edgeface.pruning.latency.origin import Origin
 from edgeface.pruning.latency.solve import cheapest
 from edgeface_calibration.device_profile import DeviceProfile

@@ -1,7 +1,7 @@
 """What narrowing a group or leaving a block out does to the embedding, each alone, at several shares.
 
 Where the network is to be refitted, the loss is what is left of it when the rest makes up for what it can
-(`edgeface.pruning.latency.repair`): a tenth or less for a width, a half for a block.
+(`edgeface.pruning.repair`): a tenth or less for a width, a half for a block.
 
 The loss is 1 - mean cosine to the whole network's embedding of the same faces, as in `edgeface.pruning.sensitivity`;
 labels are not needed. Small turns in independent directions add up in 1 - cosine, so the loss of a plan is taken as
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from edgeface.models.iresnet import FaceNet
+from edgeface.pruning.depth import removable
 from edgeface.pruning.groups import Group, groups
 from edgeface.pruning.importance import Importance
-from edgeface.pruning.latency.depth import removable
-from edgeface.pruning.latency.repair import FITTED, Cut, Repair
+from edgeface.pruning.repair import as_if_gone
 from edgeface.pruning.sensitivity import weakest
 
 __all__ = ["SHARES", "Losses", "loss_steps", "measure_losses"]
@@ -73,7 +73,7 @@ def measure_losses(
     lost: dict[str, tuple[float, ...]] = {}
     blocks: dict[str, float] = {}
     say = progress or (lambda word: None)
-    as_if = Cut(model) if refit is None else Repair(model, refit[:FITTED])
+    as_if = as_if_gone(model, refit)
     with torch.inference_mode():
         own, given = _run(model, faces)
         whole = own if target is None else target

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from edgeface.models.spec import ArchSpec
+from edgeface.pruning.depth import left_blocks
 from edgeface.pruning.groups import groups
-from edgeface.pruning.latency.depth import left_blocks
 
 __all__ = ["Origin"]
 

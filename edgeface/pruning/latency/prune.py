@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from edgeface.models.iresnet import FaceNet
+from edgeface.pruning.depth import drop_blocks, left_blocks
 from edgeface.pruning.groups import groups
 from edgeface.pruning.importance import importance
 from edgeface.pruning.latency.choices import Choices, cost_of, reachable_ms
-from edgeface.pruning.latency.depth import drop_blocks, left_blocks
 from edgeface.pruning.latency.losses import Losses
 from edgeface.pruning.latency.origin import Origin
 from edgeface.pruning.latency.report import LatencyReport, report_on

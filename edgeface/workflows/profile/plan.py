@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edgeface.models.spec import ArchSpec
 from edgeface.models.units import Unit, units
+from edgeface.pruning.depth import removable, without_blocks
 from edgeface.pruning.groups import groups, resized
-from edgeface.pruning.latency.depth import removable, without_blocks
 from edgeface.workflows.profile.blocks import INDEX, Blocks, TimedNetwork, TimedUnit
 from edgeface_export.block_graphs import baseline_graph, network_graph, unit_graph
 from edgeface_runtime.errors import InputError

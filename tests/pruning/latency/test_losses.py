@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from edgeface.models import FaceNet, build_spec
+from edgeface.pruning.depth import drop_blocks
 from edgeface.pruning.groups import groups
 from edgeface.pruning.importance import importance
-from edgeface.pruning.latency.depth import drop_blocks
 from edgeface.pruning.latency.losses import SHARES, Losses, loss_steps, measure_losses
 from edgeface.pruning.prune import kept_channels, shrink
 

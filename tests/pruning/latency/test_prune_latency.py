@@ -12,10 +12,10 @@ import torch
 from edgeface.models import Checkpoint, CheckpointMeta, FaceNet, build_spec, count, load_checkpoint
 from edgeface.models.spec import ArchSpec
 from edgeface.models.units import Unit, units
+from edgeface.pruning.depth import drop_blocks, left_blocks, removable
 from edgeface.pruning.groups import groups
 from edgeface.pruning.latency import Losses, prune_to_latency
 from edgeface.pruning.latency.choices import FLOOR, predicted_ms, reachable_ms
-from edgeface.pruning.latency.depth import drop_blocks, left_blocks, removable
 from edgeface.pruning.latency.halfway import halfway
 from edgeface.pruning.latency.prune import LatencyPruned
 from edgeface.pruning.latency.run import save_pruned

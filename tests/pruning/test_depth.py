@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edgeface.models import CheckpointMeta, FaceNet, build_spec, count, load_checkpoint, save_checkpoint
-from edgeface.pruning.latency.depth import bypassed, drop_blocks, removable, without_blocks
+from edgeface.pruning.depth import bypassed, drop_blocks, removable, without_blocks
 from edgeface.workflows.inspect import describe
 from edgeface_export.graph import run_graph
 from edgeface_export.onnx_export import export_onnx

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from edgeface.models.iresnet import FaceNet
+from edgeface.pruning.depth import bypassed, removable
 from edgeface.pruning.groups import groups
-from edgeface.pruning.latency.depth import bypassed, removable
-from edgeface.pruning.latency.moments import Line, Moments
+from edgeface.pruning.moments import Line, Moments
 from edgeface.pruning.observe import Seen
 from edgeface.pruning.silence import carriers, silenced
 
-__all__ = ["FITTED", "Cut", "Repair"]
+__all__ = ["Cut", "Repair", "as_if_gone"]
 
 FITTED = 256
 """Faces that are enough to fit the predictions on."""
@@ -136,6 +136,11 @@ class Repair(Cut):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def as_if_gone(model: FaceNet, refit: Tensor | None) -> Cut:
+    """Merely cut, or, with faces (M, 3, H, W) to refit on, made up for as a look at the first of them says."""
+    return Cut(model) if refit is None else Repair(model, refit[:FITTED])
 
 
 def _behind(model: FaceNet) -> dict[str, str | None]:

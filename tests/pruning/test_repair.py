@@ -11,12 +11,12 @@ from torch import Tensor
 
 from edgeface.models import FaceNet, build_spec
 from edgeface.models.blocks import BasicBlock, Block
+from edgeface.pruning.depth import bypassed
 from edgeface.pruning.groups import groups
 from edgeface.pruning.importance import importance
-from edgeface.pruning.latency.depth import bypassed
 from edgeface.pruning.latency.losses import SHARES, measure_losses
-from edgeface.pruning.latency.repair import Repair
 from edgeface.pruning.observe import Seen
+from edgeface.pruning.repair import Repair
 from edgeface.pruning.silence import silenced
 
 WEAK = torch.tensor([1, 5])
