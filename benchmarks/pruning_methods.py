@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,15 +81,14 @@ def measure(
         whole = model(held)
     rows: list[dict[str, float | str]] = []
     for allocation, steps, method, ratio in ways:
-        pruned = prune(model, ratio, method=method, allocation=allocation, steps=steps, faces=ranked)
+        how: dict[str, Any] = {"method": method, "allocation": allocation, "steps": steps}
+        pruned = prune(model, ratio, faces=ranked, refit=others if refit else None, **how)
         before = cosine(pruned.model, held, whole)
         refitted = copy.deepcopy(pruned.model)
         settle(pruned.model, ranked)
         rows.append(
             {
-                "method": method,
-                "allocation": allocation,
-                "steps": steps,
+                **how,
                 "ratio": ratio,
                 "achieved": round(pruned.report.achieved, 4),
                 "macs": round(pruned.report.after.macs / count(model.spec).macs, 4),
