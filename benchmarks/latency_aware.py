@@ -12,6 +12,7 @@ On a machine that others use, `--clock cpu` times what the one thread computed.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from contextlib import ExitStack
@@ -78,8 +79,11 @@ def compare(args: argparse.Namespace) -> None:
     source, profile = load_checkpoint(args.checkpoint), read_profile(args.profile, {"precision": "fp32"})
     if profile.conditions.backend != "onnxruntime":
         raise InputError(f"{args.profile} is of {profile.conditions.backend}; this comparison runs onnxruntime")
-    args.out.mkdir(parents=True, exist_ok=True)
+    for flag in ("faces", "judge", "steps", "runs"):
+        if getattr(args, flag) < 1:
+            raise InputError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
     check_refit(args.reconstruct, True)
+    args.out.mkdir(parents=True, exist_ok=True)
     height, width = source.model.spec.input_size
     sample = sample_faces(args.data, args.faces + args.judge + args.reconstruct, size=(height, width))
     if len(sample.crops) < args.faces + args.judge + args.reconstruct:
@@ -89,7 +93,8 @@ def compare(args: argparse.Namespace) -> None:
     refit, seen = (sample.crops[-args.reconstruct :], seen) if args.reconstruct else (None, None)
     with torch.inference_mode():
         dense = source.model(judged)
-    losses = _losses(source, faces, seen, sample.source, args)
+    words = sample.source + (f", refitted on {args.reconstruct} faces" if args.reconstruct else "")
+    losses = _losses(source, faces, seen, args)
     export_onnx(source.model, args.out / "dense.onnx")
     results = []
     for ratio in args.ratio or [0.5, 0.7]:
@@ -121,7 +126,7 @@ def compare(args: argparse.Namespace) -> None:
         if seen is not None:
             aware.refit(source.model, seen)
         export_onnx(aware.model, args.out / f"aware-{ratio:g}.onnx")
-        save_pruned(args.out / f"aware-{ratio:g}.safetensors", source, aware, profile, sample.source)
+        save_pruned(args.out / f"aware-{ratio:g}.safetensors", source, aware, profile, words)
         results.append(
             {
                 "ratio": ratio,
@@ -135,10 +140,11 @@ def compare(args: argparse.Namespace) -> None:
         write_json(args.out / "result.json", {"machine": describe_machine(), "clock": args.clock, "ratios": results})
 
 
-def _losses(source: Checkpoint, faces: Tensor, refit: Tensor | None, words: str, args: argparse.Namespace) -> Losses:
+def _losses(source: Checkpoint, faces: Tensor, refit: Tensor | None, args: argparse.Namespace) -> Losses:
     """Measured, or as an earlier run into the same folder measured them."""
     kept = args.out / "losses.json"
-    of = [sha256_file(args.checkpoint), args.method, len(faces), words, 0 if refit is None else len(refit)]
+    seen = [hashlib.sha256(some.numpy().tobytes()).hexdigest() for some in (faces, refit) if some is not None]
+    of = [sha256_file(args.checkpoint), args.method, *seen]
     if kept.is_file() and (data := json.loads(kept.read_text()))["of"] == of:
         return Losses({name: tuple(values) for name, values in data["groups"].items()}, data["blocks"])
     total = loss_steps(source.model)

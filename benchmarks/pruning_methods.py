@@ -14,7 +14,7 @@ import argparse
 import copy
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from edgeface.data.sample import sample_faces
 from edgeface.models import FaceNet, count, load_checkpoint
 from edgeface.pruning import METHODS, prune
 from edgeface.pruning.allocate import ALLOCATIONS
-from edgeface.pruning.reconstruct import reconstruct
+from edgeface.pruning.reconstruct import check_refit, reconstruct
 from edgeface_runtime.embedding import to_batch
 from edgeface_runtime.errors import EdgefaceError, InputError
+from edgeface_runtime.files import write_json
 from edgeface_runtime.manifest import InputSpec
 
 
@@ -36,8 +37,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--ratio", default=".1,.3,.5")
-    parser.add_argument("--steps", default="1,4")
+    parser.add_argument("--ratio", type=_numbers(float), default=".1,.3,.5")
+    parser.add_argument("--steps", type=_numbers(int), default="1,4")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--allocations", default=",".join(ALLOCATIONS))
     parser.add_argument("--faces", type=int, default=64)
@@ -45,19 +46,30 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     options = parser.parse_args()
-    ratios, steps = ([float(word) for word in text.split(",")] for text in (options.ratio, options.steps))
     ways = list(
-        product(options.allocations.split(","), map(int, steps), options.methods.split(","), ratios),
+        product(options.allocations.split(","), options.steps, options.methods.split(","), options.ratio),
     )
     try:
+        check_refit(options.reconstruct, True)
+        if options.faces < 2:
+            raise InputError(f"--faces must be at least 2, got {options.faces}")
+        if options.out and not options.out.absolute().parent.is_dir():
+            raise InputError(f"--out {options.out}: there is no folder {options.out.parent}")
         rows = measure(options.checkpoint, options.data, ways, options.faces, options.reconstruct, options.seed)
     except EdgefaceError as exc:
         print(f"pruning_methods: {exc}", file=sys.stderr)
         return exc.exit_code
     print("\n".join(table(rows)))
     if options.out:
-        options.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_json(options.out, rows)
     return 0
+
+
+def _numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:
+    def numbers(text: str) -> list[float]:  # argparse names it where a word is none
+        return [kind(word) for word in text.split(",")]
+
+    return numbers
 
 
 def measure(

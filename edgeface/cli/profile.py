@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 NETWORK = ("arch", "mask", "width")
+ROUGH = 0.1
+"""Mean error of a profile above which a hint is given."""
 """Flags that name a network."""
 
 
@@ -152,3 +154,5 @@ def _show(output: Output, found: DeviceProfile) -> None:
     )
     if found.error is not None:
         output.line(f"mean error on the networks that nothing was fitted on: {found.error:.1%}")
+        if found.error > ROUGH and found.clock == "wall":
+            output.note("that is rough: let nothing else run, raise --rounds, or on one CPU thread use --clock cpu")

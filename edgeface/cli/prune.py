@@ -102,6 +102,8 @@ def prune(
     if sample:
         what = " and ".join(word for word, used in (("ranking", ranked), ("sensitivity", measured)) if used)
         output.note(f"{what} on {len(sample.crops)} {sample.source}")
+    if reconstruct and not refit:
+        output.note("a ratio of 0 removes nothing: nothing is refitted")
     if refit:
         output.note(f"refitting on {len(refit.crops)} {refit.source}")
     total = times * len(groups(source.model.spec)) if measured else 0

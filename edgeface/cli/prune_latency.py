@@ -74,7 +74,7 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     from edgeface.models.checkpoint import is_checkpoint
     from edgeface.pruning.importance import find_method
     from edgeface.pruning.latency import prune_checkpoint_to_latency
-    from edgeface.pruning.latency.choices import predicted_ms, reachable_ms
+    from edgeface.pruning.latency.choices import predicted_ms, reachable_ms, shown_ms
     from edgeface.pruning.latency.halfway import STEPS
     from edgeface.pruning.latency.losses import loss_steps
     from edgeface.pruning.reconstruct import parts
@@ -100,8 +100,8 @@ def prune_latency(output: Output, asked: LatencyAsked) -> None:
     least = reachable_ms(spec, profile, asked.round_to, asked.keep_blocks)
     if target < least:
         raise InputError(
-            f"--target-latency {target:g} ms cannot be reached: {least:.3g} ms can, by {asked.profile}; "
-            "prune the result again, or take a smaller network"
+            f"--target-latency {target:g} ms cannot be reached: {shown_ms(least)} ms can, by {asked.profile}; "
+            "take that and prune what it gives again, or start from a smaller network"
         )
     sample, refit = judged_and_refit(asked.data, asked.faces, asked.reconstruct, spec.input_size)
     assert sample is not None

@@ -89,7 +89,9 @@ class Repair(Cut):
 
     def narrowed(self, group: str, weak: Tensor) -> AbstractContextManager[None]:
         """While open, the group's channels `weak` are predicted from its others."""
-        return self._narrowed(group, weak) if group in self.groups else super().narrowed(group, weak)
+        if group not in self.groups or not len(weak):  # of one channel none can go
+            return super().narrowed(group, weak)
+        return self._narrowed(group, weak)
 
     @contextmanager
     def _narrowed(self, group: str, weak: Tensor) -> Iterator[None]:
@@ -153,7 +155,7 @@ def _behind(model: FaceNet) -> dict[str, str | None]:
 
 def _predicted(line: Line, stay: Tensor, weak: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output.index_copy(1, weak, line(output[:, stay]))
+        return output.index_copy(1, weak.to(output.device), line(output[:, stay.to(output.device)]))
 
     return hook
 

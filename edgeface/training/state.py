@@ -149,14 +149,25 @@ def read_class_weights(path: Path, people: tuple[str, ...], embedding: int) -> T
     """(people, embedding) class weights of a finished run over the same people; None if there is no such run.
 
     Beside a distilled network lies another kind of state, without such weights.
+
+    Raises:
+        ArtefactError: what lies there is damaged, or of another version, so that nobody knows.
     """
-    if not path.is_file() or not STATE.wrote(path):
+    if not path.is_file():
         return None
-    header, tensors = STATE.read(path)
+    try:
+        if not STATE.wrote(path):
+            return None
+        header, tensors = STATE.read(path)
+    except ArtefactError as exc:
+        raise ArtefactError(
+            f"{path}, beside the checkpoint, would say where class weights start but cannot be read: move it away, "
+            "and each person starts at their mean embedding"
+        ) from exc
     weights = tensors.get("weight.margin.weight")
-    if header.get("people") != _people_digest(people) or weights is None or weights.shape[1] != embedding:
+    if header.get("people") != _people_digest(people) or weights is None:
         return None
-    return weights
+    return weights if weights.shape == (len(people), embedding) and weights.is_floating_point() else None
 
 
 def _people_digest(people: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ def test_training_with_labels_starts_from_it(people: Path, teacher: Path, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "labelled" / "log.jsonl").read_text().splitlines()]
     assert next(line for line in lines if line["event"] == "start")["class_weights"] == "mean embeddings"
     (tmp_path / "taught" / "state.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ArtefactError, match=r"state\.safetensors is damaged"):
+    with pytest.raises(ArtefactError, match=r"state\.safetensors, beside the checkpoint, .*move it away"):
         train(settings, people, tmp_path / "again", taught.checkpoint, quiet=True)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgeface.models import FaceNet, build_spec
 from edgeface.models.blocks import BasicBlock, Block
 from edgeface.pruning.depth import bypassed
-from edgeface.pruning.groups import groups
+from edgeface.pruning.groups import groups, resized
 from edgeface.pruning.importance import importance
 from edgeface.pruning.latency.losses import SHARES, measure_losses
 from edgeface.pruning.observe import Seen
@@ -64,6 +64,12 @@ def test_a_channel_that_another_tells_is_not_missed(
     gap = (predicted - whole).norm() / (silent - whole).norm()
     assert (silent - whole).norm() > 0.01 and gap < 0.05
     assert torch.equal(embedded(model, faces), whole)  # nothing stays behind
+
+
+def test_of_one_channel_none_goes(lived_in: Callable[[FaceNet], FaceNet], faces: Tensor) -> None:
+    model = lived_in(FaceNet(resized(spec := build_spec("iresnet18", 0.125), {g.name: 1 for g in groups(spec)})))
+    losses = measure_losses(model, faces[:4], importance("l1"), refit=faces[4:])
+    assert set(losses.groups.values()) == {(0.0, 0.0, 0.0)}
 
 
 @pytest.mark.parametrize("group", ["stem", "stages.1.out", "stages.2.1.inner"])

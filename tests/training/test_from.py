@@ -13,17 +13,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from edgeface.data import write_synthetic
 from edgeface.data.synthetic import synth_face
 from edgeface.models import FaceNet, build_spec, load_checkpoint, save_checkpoint
 from edgeface.models.checkpoint import CheckpointMeta
+from edgeface.models.tensor_file import write_tensors
 from edgeface.training import TrainSettings, job, learning_rate, train
 from edgeface.training.margin import MARGINS, MarginSoftmax
-from edgeface.training.state import load_state, read_run
+from edgeface.training.state import load_state, read_class_weights, read_run
 from edgeface.training.step import TrainStep
 from edgeface_runtime.align import TEMPLATE
-from edgeface_runtime.errors import InputError
+from edgeface_runtime.errors import ArtefactError, InputError
 
 SPEC = build_spec("iresnet18", 0.125)
 COVERED = TrainSettings(
@@ -179,6 +181,28 @@ def test_converted_networks_start_at_mean_embeddings(people: Path, tmp_path: Pat
     settings = replace(COVERED, freeze="network", epochs=1)
     train(settings, people, tmp_path / "run", source, mask="decoder", quiet=True)
     assert lines(tmp_path / "run", "start")[0]["class_weights"] == "mean embeddings"
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [torch.zeros(32), torch.zeros(1, 16), torch.zeros(2, 16, dtype=torch.int32), torch.zeros(2, 8)],
+    ids=["flat", "of one person", "whole numbers", "of another width"],
+)
+def test_class_weights_that_do_not_fit_are_none(tmp_path: Path, weights: Tensor) -> None:
+    path, people = tmp_path / "state.safetensors", ("ann", "bob")
+    header = {
+        "format": "edgeface-training-state",
+        "version": "1",
+        "people": hashlib.sha256("\n".join(people).encode()).hexdigest(),
+    }
+    write_tensors(path, {"weight.margin.weight": weights}, header)
+    assert read_class_weights(path, people, 16) is None
+    write_tensors(path, {"weight.margin.weight": torch.ones(2, 16)}, header)
+    found = read_class_weights(path, people, 16)
+    assert found is not None and found.shape == (2, 16)
+    write_tensors(path, {"weight.margin.weight": torch.ones(2, 16)}, {**header, "version": "0"})
+    with pytest.raises(ArtefactError, match="cannot be read: move it away"):
+        read_class_weights(path, people, 16)
 
 
 def test_box_crops_train(tmp_path: Path) -> None:

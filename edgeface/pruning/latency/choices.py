@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from edgeface.pruning.latency.origin import Origin
 from edgeface.pruning.latency.solve import cheapest
 from edgeface_calibration.device_profile import DeviceProfile
 
-__all__ = ["FLOOR", "Choices", "cost_of", "predicted_ms", "reachable_ms"]
+__all__ = ["FLOOR", "Choices", "cost_of", "predicted_ms", "reachable_ms", "shown_ms"]
 
 FLOOR = 0.25
 """A group keeps at least this share of its channels: losses are not measured beyond, and a bottleneck stays one."""
@@ -66,6 +67,12 @@ def reachable_ms(spec: ArchSpec, profile: DeviceProfile, round_to: int = 8, keep
     choices = Choices.of(spec, round_to, keep_blocks)
     least = cheapest([[0.0] * len(own) for own in choices.widths], cost_of(choices, profile))
     return cost_of(choices, profile)(least)
+
+
+def shown_ms(ms: float) -> str:
+    """Three digits, rounded up: what is shown as reachable can be reached."""
+    digits = 2 - math.floor(math.log10(ms))
+    return f"{math.ceil(ms * 10**digits - 1e-9) / 10**digits:.3g}"
 
 
 def cost_of(choices: Choices, profile: DeviceProfile) -> Callable[[tuple[int, ...]], float]:

@@ -53,6 +53,7 @@ def halfway(
     """All steps but the last, each by the same factor of latency; losses are measured before every step.
 
     Args:
+        model: in evaluation mode, on the CPU, as the smaller networks are.
         faces: (N, 3, H, W) float in [-1, 1].
         first: losses of `model` itself where they are known.
         refit: (M, 3, H, W), to refit the layers on after every step (`edgeface.pruning.reconstruct`).

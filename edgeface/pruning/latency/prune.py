@@ -11,7 +11,7 @@ from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.depth import drop_blocks, left_blocks
 from edgeface.pruning.groups import groups
 from edgeface.pruning.importance import importance
-from edgeface.pruning.latency.choices import Choices, cost_of, reachable_ms
+from edgeface.pruning.latency.choices import Choices, cost_of, reachable_ms, shown_ms
 from edgeface.pruning.latency.losses import Losses
 from edgeface.pruning.latency.origin import Origin
 from edgeface.pruning.latency.report import LatencyReport, report_on
@@ -71,7 +71,9 @@ def prune_to_latency(
     choice = choose(table, cost, target_ms)
     if choice is None:
         least = reachable_ms(model.spec, profile, round_to, keep_blocks)
-        raise InputError(f"--target-latency {target_ms:g} ms cannot be reached: {least:.3g} ms can, by this profile")
+        raise InputError(
+            f"--target-latency {target_ms:g} ms cannot be reached: {shown_ms(least)} ms can, by this profile"
+        )
     widths, gone = choices.pick(choice)
     shallow = drop_blocks(model, gone)
     left = iter(groups(shallow.spec))

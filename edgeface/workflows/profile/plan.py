@@ -54,8 +54,9 @@ def check_networks(spec: ArchSpec) -> list[tuple[str, ArchSpec, bool]]:
     ]
     if blocks:
         some = rng.sample(blocks, max(1, len(blocks) // 3))
-        found.append((f"{len(some)} blocks less", without_blocks(spec, some), False))
-        found.append((f"{len(some)} blocks less, uneven widths", without_blocks(uneven(), some), False))
+        fewer = f"{len(some)} {'block' if len(some) == 1 else 'blocks'} less"
+        found.append((fewer, without_blocks(spec, some), False))
+        found.append((f"{fewer}, uneven widths", without_blocks(uneven(), some), False))
     return found
 
 

@@ -15,7 +15,7 @@ from edgeface.models.units import Unit, units
 from edgeface.pruning.depth import drop_blocks, left_blocks, removable
 from edgeface.pruning.groups import groups
 from edgeface.pruning.latency import Losses, prune_to_latency
-from edgeface.pruning.latency.choices import FLOOR, predicted_ms, reachable_ms
+from edgeface.pruning.latency.choices import FLOOR, predicted_ms, reachable_ms, shown_ms
 from edgeface.pruning.latency.halfway import halfway
 from edgeface.pruning.latency.prune import LatencyPruned
 from edgeface.pruning.latency.run import save_pruned
@@ -114,9 +114,14 @@ def test_a_target_out_of_reach_is_refused_with_what_is(dense: FaceNet, losses: L
     profile = device(dense.spec, by_width)
     least = reachable_ms(dense.spec, profile)
     assert 0 < least < 0.4 * predicted_ms(profile, dense.spec)
-    with pytest.raises(InputError, match=rf"cannot be reached: {least:.3g} ms can"):
+    with pytest.raises(InputError, match=rf"cannot be reached: {shown_ms(least)} ms can"):
         prune_to_latency(dense, profile, 0.99 * least, losses)
     assert prune_to_latency(dense, profile, 1.001 * least, losses).report.predicted_ms <= 1.001 * least
+    assert float(shown_ms(least)) >= least and [shown_ms(ms) for ms in (0.74639, 12.001, 3.0)] == [
+        "0.747",
+        "12.1",
+        "3",
+    ]
 
 
 def test_another_networks_profile_is_refused(dense: FaceNet, losses: Losses) -> None:
