@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.groups import OUT_CONV, cuts
 from edgeface.pruning.least_squares import cells_of, fit, patches
+from edgeface.pruning.maps import CHUNK, Again, Maps, call, run
 from edgeface.pruning.observe import Seen, next_norm
 from edgeface_runtime.errors import InputError
 
@@ -31,8 +32,6 @@ HEAD_RIDGES = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3)
 """The head may read more values than there are faces, so its pull is chosen."""
 FEWEST = 16
 """Faces."""
-CHUNK = 32
-"""Faces at a time."""
 
 
 @torch.inference_mode()
@@ -59,25 +58,27 @@ def reconstruct(
     """
     job = _Job(whole, pruned, kept, torch.Generator().manual_seed(seed))
     places = {first: now for now, first in (blocks or {}).items()}
-    before, now = [faces], [faces]
-    maps: list[tuple[Tensor, Tensor]] = []
+    before: list[Maps] = [faces]
+    now: list[Maps] = [faces]
+    maps: list[tuple[Maps, Maps]] = []
     for name, ends_stage in parts(whole):
         if blocks is not None and name.startswith("stages") and name not in places:
-            before = [_run(whole.get_submodule(name), name, before)]
+            before = [run(whole.get_submodule(name), name, before)]
         else:
-            before, now = job.part(name, places.get(name, name), before, now)
-        if ends_stage:
-            maps.append((before[0], now[0]))
+            given, given_now = job.part(name, places.get(name, name), before, now, keep=name != "stem")
+            before, now = [given], [given_now]
+        if ends_stage and whole.decoder is not None:
+            maps = [*maps[-2:], (before[0], now[0])]
         if progress:
             progress(name)
     if whole.decoder is not None:
         if whole.top is not None:
             maps[-1] = (before[0], now[0])
-        given, given_now = (list(entries) for entries in zip(*maps[-3:], strict=True))
-        masks, masks_now = job.part("decoder", "decoder", given, given_now)
-        if masks[0].dim() == 4:  # else it is the embedding's
-            before, now = [before[0] * masks[0]], [now[0] * masks_now[0]]
-    job.head(before[0], now[0])
+        read, read_now = (list(entries) for entries in zip(*maps, strict=True))
+        mask, mask_now = job.part("decoder", "decoder", read, read_now)
+        if mask[:1].dim() == 4:  # else it is the embedding's
+            before, now = [before[0][:] * mask[:]], [now[0][:] * mask_now[:]]
+    job.head(before[0][:], now[0][:])
     if progress:
         progress("head")
 
@@ -108,12 +109,13 @@ class _Job:
     generator: torch.Generator
 
     def part(
-        self, part: str, place: str, before: list[Tensor], now: list[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
+        self, part: str, place: str, before: Sequence[Maps], now: Sequence[Maps], keep: bool = True
+    ) -> tuple[Maps, Maps]:
         """Refit a part's convolutions, a block's last one after its shortcut; what it gives in both networks.
 
         Args:
             part, place: its names in the whole and in the pruned network.
+            keep: whether what it gives is kept, or computed again where it is read; a stem's has no addition to mend.
         """
         whole, pruned = self.whole.get_submodule(part), self.pruned.get_submodule(place)
         last = OUT_CONV[self.whole.spec.block] if part.startswith("stages") else ""
@@ -126,7 +128,9 @@ class _Job:
         given: list[Tensor] = []
         for at in range(0, len(before[0]), CHUNK):
             with Seen(whole, convs) as seen:
-                given.append(_call(whole, part, before, at))
+                found = call(whole, part, before, at)
+            if keep:
+                given.append(found)
             for name in convs:
                 some = cells[name][at : at + CHUNK]
                 wanted[name].append(cells_of(seen.outputs[name], some)[..., kept[name]])
@@ -136,7 +140,7 @@ class _Job:
             reads, gives = [], []
             for number, at in enumerate(range(0, len(now[0]), CHUNK)):
                 with Seen(pruned, {name: conv}) as seen:
-                    total = _call(pruned, part, now, at)
+                    total = call(pruned, part, now, at)
                 some, gap = cells[name][at : at + CHUNK], wanted[name][number]
                 if sums:
                     assert norm is not None
@@ -148,14 +152,16 @@ class _Job:
             centred = norm is not None or conv.bias is not None
             weight, offset = fit(torch.cat(reads), torch.cat(gives), conv.weight.flatten(1), RIDGE, centred)
             _put(conv, weight.view_as(conv.weight), offset, norm)
-        return [torch.cat(given)], [_run(pruned, part, now)]
+        if not keep:
+            return Again(whole, before[0]), Again(pruned, now[0])
+        return torch.cat(given), run(pruned, part, now)
 
     def _cells(
-        self, pruned: nn.Module, part: str, now: list[Tensor], convs: Mapping[str, nn.Conv2d]
+        self, pruned: nn.Module, part: str, now: Sequence[Maps], convs: Mapping[str, nn.Conv2d]
     ) -> dict[str, Tensor]:
         """(N, p) of every convolution's outputs, drawn for every face: enough rows for what it reads."""
         with Seen(pruned, convs) as seen:
-            _call(pruned, part, [value[:1] for value in now], 0)
+            call(pruned, part, [value[:1] for value in now], 0)
         chosen, faces = {}, len(now[0])
         for name, conv in convs.items():
             places = seen.outputs[name].shape[2] * seen.outputs[name].shape[3]
@@ -202,14 +208,3 @@ def _put(layer: nn.Conv2d | nn.Linear, weight: Tensor, offset: Tensor, norm: nn.
         norm.running_mean -= offset
     elif layer.bias is not None:
         layer.bias.copy_(offset)
-
-
-def _run(module: nn.Module, part: str, inputs: Sequence[Tensor]) -> Tensor:
-    """What a part gives for all faces."""
-    return torch.cat([_call(module, part, inputs, at) for at in range(0, len(inputs[0]), CHUNK)])
-
-
-def _call(module: nn.Module, part: str, inputs: Sequence[Tensor], at: int) -> Tensor:
-    some = [value[at : at + CHUNK] for value in inputs]
-    found: Tensor = module(some) if part == "decoder" else module(*some)
-    return found
