@@ -2,7 +2,8 @@
 
 title, paper        what it reproduces
 seeds               numbers; every step and cell that says {seed} is run for each
-plot                bars (default); lines: the rows along the axis; xy: a column's values against another's, its `x`
+plot                bars (default); lines: the rows along the axis; xy: a column's values against another's, its `x`;
+                    series: a panel a column, a curve for every `line` of rows along their `place`s
 [scale.small]       values for {placeholders}, the same names in every scale
 [[step]]            name, run: a command line of edgeface; {out} is the step's own folder, {NAME} another step's
 [[column]]          label, run: a command line that gives JSON; value: where in it, such as accuracy or rows.0.macs
@@ -46,7 +47,8 @@ HOW: dict[str, Callable[[float, float], float]] = {
 }
 """How a column compares a row's value with that of the row it names."""
 
-PLOTS = ("bars", "lines", "xy")
+PLOTS = ("bars", "lines", "series", "xy")
+ROW_KEYS = ("label", "skip", "line", "place")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ class Row:
     """What the columns' placeholders mean for this row."""
     skip: tuple[str, ...] = ()
     """Labels of columns this row has no cell in."""
+    line: str = ""
+    place: str = ""
+    """With plot series: the curve that this row is a point of, and where along the axis; without, it is a level."""
 
 
 @dataclass(frozen=True)
@@ -214,8 +219,10 @@ def _build(name: str, data: dict[str, Any]) -> Recipe:
     rows = tuple(
         Row(
             str(entry["label"]),
-            {key: str(value) for key, value in entry.items() if key not in ("label", "skip")},
+            {key: str(value) for key, value in entry.items() if key not in ROW_KEYS},
             tuple(entry.get("skip", ())),
+            str(entry.get("line", "")),
+            str(entry.get("place", "")),
         )
         for entry in data["row"]
     )
@@ -243,7 +250,9 @@ def _build(name: str, data: dict[str, Any]) -> Recipe:
         if column.against and (column.against not in known or column.how not in HOW):
             raise ValueError(f"column {column.label}: no row {column.against!r}, or no way {column.how!r} to compare")
     if recipe.plot not in PLOTS or (recipe.plot == "xy") != any(column.x for column in columns):
-        raise ValueError(f"plot {recipe.plot!r}: choose bars, lines, or xy with columns that have an x")
+        raise ValueError(f"plot {recipe.plot!r}: choose bars, lines, series, or xy with columns that have an x")
+    if (recipe.plot == "series") != any(row.line for row in rows):
+        raise ValueError("plot series goes with rows that have a line, and they with it")
     unknown = sorted({column.x for column in columns if column.x} - {column.label for column in columns})
     if unknown:
         raise ValueError(f"x names no column: {unknown[0]}")

@@ -12,6 +12,7 @@ from edgeface.workflows.machine import describe_machine
 from edgeface.workflows.recipe import Column
 from edgeface.workflows.report_parts import new_figure, save_figure, table
 from edgeface.workflows.reproduce import Cell, Reproduction
+from edgeface.workflows.reproduce_series import plot_series
 from edgeface_runtime.files import write_bytes, write_json
 
 __all__ = ["Difference", "compare_rows", "summary", "write_reproduction"]
@@ -165,10 +166,13 @@ def _markdown(found: Reproduction, differences: list[Difference], command: str) 
 def _figure(found: Reproduction) -> Any:
     if found.recipe.plot == "xy":
         return _curves(found)
+    title = f"{found.recipe.title} (scale {found.settings.scale})"
+    if found.recipe.plot == "series":
+        return plot_series(found.recipe, title, lambda row, column: _mean(found, row, column.label))
     bars = found.recipe.plot == "bars"
     units = list(dict.fromkeys(column.unit for column in found.recipe.columns))
     figure = new_figure(8, 3.6 * len(units))
-    figure.suptitle(f"{found.recipe.title} (scale {found.settings.scale})", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     axes = figure.subplots(len(units), squeeze=False)[:, 0]
     for axis, unit in zip(axes, units, strict=True):
         columns = [column for column in found.recipe.columns if column.unit == unit]

@@ -481,3 +481,30 @@ def test_a_step_needs_the_steps_whose_folders_it_names() -> None:
     steps = module._steps(recipe, settings, module._values(recipe, settings), 0)
     needs = {name: {folder.name.split("-")[0] for folder in step.needs} for name, step in steps.items()}
     assert needs == {"set": set(), "clean": {"set"}, "mixture": {"set", "clean"}, "masked": {"set", "clean"}}
+
+
+def test_a_series_is_a_curve_and_what_has_none_a_level(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch)
+    text = TOML.replace("seeds", 'plot = "series"\nseeds')
+    with pytest.raises(InputError, match="plot series goes with rows that have a line"):
+        recipe.write_text(text)
+        read_recipe(recipe)
+    labels = [row.label for row in read_recipe(_written(recipe, TOML)).rows]
+    text = text.replace(f'label = "{labels[0]}"', f'label = "{labels[0]}"\nline = "networks"\nplace = ".5"', 1)
+    read = read_recipe(_written(recipe, text))
+    assert (read.rows[0].line, read.rows[0].place) == ("networks", ".5") and "line" not in read.rows[0].values
+    found = reproduce(read, Settings("small", None, tmp_path / "work"))
+    panels = _figure(found).axes
+    assert [panel.get_title() for panel in panels] == [column.label for column in read.columns]
+    for panel, column in zip(panels, read.columns, strict=True):
+        drawn = {line.get_label(): list(line.get_ydata()) for line in panel.get_lines()}
+        expected = [cell.value for cell in found.cells if (cell.row, cell.column) == (labels[0], column.label)]
+        assert drawn["networks"] == pytest.approx([sum(expected) / len(expected)])
+        assert set(drawn) == {"networks", *labels[1:]}
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
