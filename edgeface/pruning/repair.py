@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from edgeface.models.iresnet import FaceNet
 from edgeface.pruning.depth import bypassed, removable
 from edgeface.pruning.groups import groups
+from edgeface.pruning.maps import CHUNK
 from edgeface.pruning.moments import Line, Moments
 from edgeface.pruning.observe import Seen
 from edgeface.pruning.silence import carriers, silenced
@@ -27,8 +28,6 @@ __all__ = ["Cut", "Repair", "as_if_gone"]
 
 FITTED = 256
 """Faces that are enough to fit the predictions on."""
-CHUNK = 32
-"""Faces at a time."""
 
 
 class Cut:
