@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 NETWORK = ("arch", "mask", "width")
+"""Flags that name a network."""
 ROUGH = 0.1
 """Mean error of a profile above which a hint is given."""
-"""Flags that name a network."""
 
 
 def register(app: typer.Typer) -> None:

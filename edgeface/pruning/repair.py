@@ -11,7 +11,7 @@ A mask's groups are silenced, as without refitting, and basic blocks bypassed: t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -48,18 +48,19 @@ class Cut:
 class Repair(Cut):
     """Predictions of a network's channels from one another, and of what its blocks add."""
 
-    def __init__(self, model: FaceNet, faces: Tensor) -> None:
+    def __init__(self, model: FaceNet, faces: Tensor, blocks: bool = True) -> None:
         """Look at the faces.
 
         Args:
             model: in evaluation mode.
             faces: (N, 3, H, W) float in [-1, 1]; others than losses are judged on.
+            blocks: whether blocks are asked about, too; if not, they would merely be bypassed.
         """
         super().__init__(model)
-        self.behind = {} if model.spec.block == "basic" else _behind(model)
-        self.names = {module: name for name, module in model.named_modules()}
+        self.behind = _behind(model) if blocks and model.spec.block != "basic" else {}
+        names = {module: name for name, module in model.named_modules()}
         self.groups = {
-            part.name: [self.names[module] for module, _ in carriers(model, part.name)]
+            part.name: [names[module] for module, _ in carriers(model, part.name)]
             for part in groups(model.spec)
             if not part.name.startswith("decoder.")
         }
@@ -94,17 +95,13 @@ class Repair(Cut):
 
     @contextmanager
     def _narrowed(self, group: str, weak: Tensor) -> Iterator[None]:
-        handles = []
-        for name in self.groups[group]:
-            width = len(self.channels[name].sums[0])
-            stay = torch.ones(width, dtype=torch.bool).index_fill(0, weak, False).nonzero().flatten()
-            line = self.channels[name].line(stay, weak)
-            handles.append(self.model.get_submodule(name).register_forward_hook(_predicted(line, stay, weak)))
-        try:
+        with ExitStack() as stack:
+            for name in self.groups[group]:
+                width = len(self.channels[name].sums[0])
+                stay = torch.ones(width, dtype=torch.bool).index_fill(0, weak, False).nonzero().flatten()
+                hook = _predicted(self.channels[name].line(stay, weak), stay, weak)
+                stack.enter_context(self.model.get_submodule(name).register_forward_hook(hook))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def without(self, block: str) -> AbstractContextManager[None]:
         """While open, the block is bypassed and the one behind it makes up for what it can."""
@@ -113,35 +110,27 @@ class Repair(Cut):
     @contextmanager
     def _without(self, block: str) -> Iterator[None]:
         line, behind = self.blocks[block].line(), self.behind[block]
-        handles = []
-        reads: dict[str, Tensor] = {}
-        if behind is None:
-
-            def stand_in(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-                return inputs[0] + line(inputs[0])
-
-            handles.append(self.model.get_submodule(block).register_forward_hook(stand_in))
-        else:
-
-            def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                reads["inner"] = output
-
-            def make_up(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-                return output + line(_at(reads["inner"], output))
-
-            handles.append(self.model.get_submodule(self.inners[behind]).register_forward_hook(keep))
-            handles.append(self.model.get_submodule(behind).register_forward_hook(make_up))
-        try:
-            with nullcontext() if behind is None else bypassed(self.model, block):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with ExitStack() as stack:
+            if behind is None:
+                there = self.model.get_submodule(block)
+                stack.enter_context(
+                    there.register_forward_hook(lambda module, inputs, output: inputs[0] + line(inputs[0]))
+                )
+            else:
+                inner, there = self.inners[behind], self.model.get_submodule(behind)
+                stack.enter_context(bypassed(self.model, block))
+                reads = stack.enter_context(Seen(self.model, [inner])).outputs
+                stack.enter_context(
+                    there.register_forward_hook(
+                        lambda module, inputs, output: output + line(_at(reads[inner], output))
+                    )
+                )
+            yield
 
 
-def as_if_gone(model: FaceNet, refit: Tensor | None) -> Cut:
+def as_if_gone(model: FaceNet, refit: Tensor | None, blocks: bool = True) -> Cut:
     """Merely cut, or, with faces (M, 3, H, W) to refit on, made up for as a look at the first of them says."""
-    return Cut(model) if refit is None else Repair(model, refit[:FITTED])
+    return Cut(model) if refit is None else Repair(model, refit[:FITTED], blocks)
 
 
 def _behind(model: FaceNet) -> dict[str, str | None]:

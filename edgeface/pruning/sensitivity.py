@@ -43,7 +43,7 @@ def sensitivity(
         group name -> 1 - mean cosine, in [0, 2].
     """
     found: dict[str, float] = {}
-    as_if = as_if_gone(model, refit)
+    as_if = as_if_gone(model, refit, blocks=False)
     with torch.inference_mode():
         whole = model(faces)
         for group in groups(model.spec):

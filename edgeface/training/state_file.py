@@ -56,14 +56,13 @@ class StateFormat:
         Raises:
             ArtefactError: it is damaged, of another kind or version, or belongs to another run.
         """
+        header = _header(path)
+        if header.get("format") != self.name or header.get("version") != str(self.version):
+            raise ArtefactError(f"{path} is no {self.what} state of this version: start a new run")
         try:
-            with safe_open(str(path), framework="pt") as stream:
-                header: dict[str, str] = stream.metadata() or {}
-            if header.get("format") != self.name or header.get("version") != str(self.version):
-                raise ArtefactError(f"{path} is no {self.what} state of this version: start a new run")
             tensors = read_tensors(path)
         except (SafetensorError, OSError) as exc:
-            raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
+            raise _damaged(path, exc) from exc
         if run is not None and header.get("run") != run:
             raise ArtefactError(f"{path} belongs to another run than {RUN_NAME} beside it: start a new run")
         return header, tensors
@@ -74,11 +73,7 @@ class StateFormat:
         Raises:
             ArtefactError: it is damaged.
         """
-        try:
-            with safe_open(str(path), framework="pt") as stream:
-                return (stream.metadata() or {}).get("format") == self.name
-        except (SafetensorError, OSError) as exc:
-            raise ArtefactError(f"{path} is damaged ({exc}): start a new run") from exc
+        return _header(path).get("format") == self.name
 
     def restore(self, tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put weights and memory back.
@@ -101,3 +96,17 @@ class StateFormat:
             raise ArtefactError(
                 f"{STATE_NAME} does not fit its own {self.fits}: start again without --resume"
             ) from exc
+
+
+def _header(path: Path) -> dict[str, str]:
+    """What a state says of itself; ArtefactError where it cannot be read."""
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            header: dict[str, str] = stream.metadata() or {}
+            return header
+    except (SafetensorError, OSError) as exc:
+        raise _damaged(path, exc) from exc
+
+
+def _damaged(path: Path, exc: Exception) -> ArtefactError:
+    return ArtefactError(f"{path} is damaged ({exc}): start a new run")

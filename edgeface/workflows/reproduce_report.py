@@ -164,9 +164,9 @@ def _markdown(found: Reproduction, differences: list[Difference], command: str) 
 
 
 def _figure(found: Reproduction) -> Any:
-    if found.recipe.plot == "xy":
-        return _curves(found)
     title = f"{found.recipe.title} (scale {found.settings.scale})"
+    if found.recipe.plot == "xy":
+        return _curves(found, title)
     if found.recipe.plot == "series":
         return plot_series(found.recipe, title, lambda row, column: _mean(found, row, column.label))
     bars = found.recipe.plot == "bars"
@@ -225,7 +225,7 @@ def _lines(axis: Any, found: Reproduction, columns: list[Column]) -> None:
     axis.set_xticks(range(len(labels)), labels, fontsize=8)
 
 
-def _curves(found: Reproduction) -> Any:
+def _curves(found: Reproduction, title: str) -> Any:
     """A panel for every column that is an axis, in it a curve for every column that names it.
 
     The row that a column is compared with is the origin and has no point of its own.
@@ -233,7 +233,7 @@ def _curves(found: Reproduction) -> Any:
     columns = found.recipe.columns
     bases = [column for column in columns if column.label in {other.x for other in columns}]
     figure = new_figure(8, 4.2 * len(bases))
-    figure.suptitle(f"{found.recipe.title} (scale {found.settings.scale})", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     for axis, base in zip(figure.subplots(len(bases), squeeze=False)[:, 0], bases, strict=True):
         own = [column for column in columns if column.x == base.label]
         rows = [
